@@ -1,0 +1,76 @@
+"""From the log back to money. A model of log1p(spend) has residuals; what they were on the validation rows says how to decode.
+
+`expm1(mean(log1p y))` recovers only a part of the revenue (field note 6). Here the residuals of each tenth of the predictions are
+kept, and mean, median and quantiles are those of `expm1(prediction + residual)`: Duan's smearing estimator (1983), by decile.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+LEVELS = np.linspace(0.005, 0.995, 100)  # of the residual quantiles that are kept
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Residual quantiles [bins, 100] in log1p units, by bins of the prediction that end at `edges` [bins - 1]."""
+
+    edges: np.ndarray
+    quantiles: np.ndarray
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, y: np.ndarray, *, bins: int = 10, minimum: int = 50) -> Self:
+        """The residuals of log1p(y) about `predicted`, both [n]: ten bins, or fewer where a bin would hold under `minimum` rows."""
+        edges = _edges(predicted, bins=bins, minimum=minimum)
+        residual, bin_of = np.log1p(y) - predicted, np.searchsorted(edges, predicted, side="right")
+        everywhere = np.quantile(residual, LEVELS)
+        rows = [residual[bin_of == k] for k in range(len(edges) + 1)]
+        return cls(edges, np.stack([np.quantile(row, LEVELS) if len(row) else everywhere for row in rows]))
+
+    def mean(self, predicted: np.ndarray) -> np.ndarray:
+        """Expected spend, in the currency of the orders: [n] -> [n]."""
+        return self._spend(predicted).mean(axis=1)
+
+    def quantile(self, predicted: np.ndarray, level: float) -> np.ndarray:
+        """The spend that is exceeded with probability 1 - level: [n] -> [n]. A level of 0.5 gives the median."""
+        at = np.array([np.interp(level, LEVELS, row) for row in self.quantiles])
+        return np.maximum(np.expm1(predicted + at[self._bins(predicted)]), 0)
+
+    def _spend(self, predicted: np.ndarray) -> np.ndarray:
+        return np.maximum(np.expm1(predicted[:, None] + self.quantiles[self._bins(predicted)]), 0)  # [n, 100]
+
+    def _bins(self, predicted: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.edges, predicted, side="right")
+
+
+@dataclass(frozen=True)
+class MeanCorrection:
+    """By how much a mean falls short, as one factor a bin of the prediction; bins end at `edges` [bins - 1]."""
+
+    edges: np.ndarray
+    factor: np.ndarray
+
+    @classmethod
+    def fit(cls, predicted: np.ndarray, y: np.ndarray, *, bins: int = 10, minimum: int = 50) -> Self:
+        """The factors that make the mean of `predicted` that of `y` in every bin, both [n] in money, kept within [1/3, 3]."""
+        edges = _edges(predicted, bins=bins, minimum=minimum)
+        bin_of = np.searchsorted(edges, predicted, side="right")
+        totals = [np.bincount(bin_of, weights=values, minlength=len(edges) + 1) for values in (y, predicted)]
+        return cls(edges, np.clip(totals[0] / np.maximum(totals[1], 1e-9), 1 / 3, 3))
+
+    def apply(self, predicted: np.ndarray) -> np.ndarray:
+        """The corrected mean: [n] -> [n]."""
+        return predicted * self.factor[np.searchsorted(self.edges, predicted, side="right")]
+
+
+def interpolated(quantiles: np.ndarray, *, levels: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Spend at the levels `at` [L] from quantiles of log1p of spend [n, Q] at `levels` [Q]: [n, L], flat beyond the outer ones."""
+    upper = np.clip(np.searchsorted(levels, at), 1, len(levels) - 1)
+    share = np.clip((at - levels[upper - 1]) / (levels[upper] - levels[upper - 1]), 0, 1)
+    return np.maximum(np.expm1(quantiles[:, upper - 1] * (1 - share) + quantiles[:, upper] * share), 0)
+
+
+def _edges(predicted: np.ndarray, *, bins: int, minimum: int) -> np.ndarray:
+    bins = max(1, min(bins, len(predicted) // minimum))
+    return np.unique(np.quantile(predicted, np.arange(1, bins) / bins)) if bins > 1 else np.empty(0)

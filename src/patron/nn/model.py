@@ -1,0 +1,55 @@
+"""The model: node encoders, hops over the purchase graph, and a head that also sees the customer's own features by a skip."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as config_dataclass
+from torch import Tensor, nn
+
+from patron.nn.encoders import NodeEncoders
+from patron.nn.gnn import EdgeType, HeteroSAGE
+from patron.nn.heads import HeadConfig, build_head
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class ModelConfig:
+    """Width, depth in hops, dropout, head."""
+
+    channels: Annotated[int, Field(gt=0)]
+    num_layers: Annotated[int, Field(ge=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    head: HeadConfig
+
+
+class LTVModel(nn.Module):
+    """Customers of a snapshot -> outputs of the head.
+
+    The engineered features reach the head twice: through the graph and past it, so that the graph can only add (field notes).
+    """
+
+    def __init__(self, widths: Mapping[str, int], edge_types: Sequence[EdgeType], *, config: ModelConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.encoders = NodeEncoders(widths, channels=channels)
+        self.gnn = HeteroSAGE(list(widths), edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout)
+        self.skip = nn.Linear(widths["customer"], channels)
+        self.head = build_head(config.head)
+        self.readout = nn.Sequential(nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), nn.ReLU(), nn.Dropout(config.dropout))
+        self.out = nn.Linear(channels, self.head.out)
+
+    @torch.no_grad()
+    def start_at(self, target: Tensor) -> None:
+        """Before training, every customer is predicted what `target` [B], log1p of spend, is on average."""
+        self.out.weight.mul_(0.1)
+        self.out.bias.copy_(self.head.start_at(target))
+
+    def embed(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> Tensor:
+        """{type: [N, width]}, {edge: CSR} -> one embedding a customer [N, channels]."""
+        graph = self.gnn(self.encoders(x_dict), adj_t_dict)  # [N, channels]
+        return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))
+
+    def forward(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> Tensor:
+        """{type: [N, width]}, {edge: CSR} -> [N, head.out]."""
+        return self.out(self.embed(x_dict, adj_t_dict))

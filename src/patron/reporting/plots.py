@@ -1,0 +1,129 @@
+"""Figures of an evaluation. Each is a `matplotlib.figure.Figure` of its own: no pyplot, no global state, no display.
+
+Colours are Okabe and Ito's, which the colour-blind can tell apart. Save with `figure.savefig(path)`.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from patron.evaluation.evaluate import ALL, MEAN
+from patron.evaluation.metrics import METRICS, Gains, gains
+from patron.reporting.tables import formatter, headline, ordered, printed
+
+ACTUAL, PREDICTED, FAINT = "#BBC4CC", "#D55E00", "#8A8F94"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_GRID = np.linspace(0, 1, 501)  # enough for a smooth curve, and a small file for a million customers
+
+
+def decile_figure(deciles: pd.DataFrame, *, title: str) -> Figure:
+    """Mean actual spend (bars) and mean predicted spend (dots) of each tenth of the customers, from `decile_table`."""
+    figure, axes = _blank(title, height=4.0)
+    axes.bar(deciles["decile"], deciles["actual_mean"], color=ACTUAL, label="actual mean")
+    axes.plot(deciles["decile"], deciles["predicted_mean"], "o-", color=PREDICTED, lw=1.2, label="predicted mean")
+    axes.set_xticks(deciles["decile"])
+    axes.set_xlabel("decile of predicted rank (1 = highest)")
+    axes.set_ylabel("spend a customer (currency of the orders)")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    return figure
+
+
+def comparison_figure(results: pd.DataFrame, *, metric: str, without: Collection[str] = ()) -> Figure:
+    """One line an estimator: dot and 95 % interval of the headline value, small dots for the single seeds.
+
+    `metric` is any of the results, `spearman_minus_lightgbm` too. `without` leaves out estimators, such as a far-off
+    zero that squeezes the rest. Raises ValueError when the results have no such metric.
+    """
+    rows = headline(results)
+    of_metric = rows[rows["metric"] == metric].set_index("estimator")
+    if of_metric.empty:
+        raise ValueError(f"the results have no metric '{metric}'; they have {sorted(rows['metric'].unique())}")
+    names = ordered(set(of_metric.dropna(subset="value").index) - set(without))
+    figure, axes = _blank(_experiment(rows), height=1.2 + 0.42 * len(names))
+    _dots(axes, of_metric.loc[names], metric=metric)
+    _seed_dots(axes, results, metric=metric, names=names)
+    _guide(axes, rows, metric=metric)
+    axes.set_yticks(range(len(names)), [printed(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlabel(_label(metric))
+    return figure
+
+
+def gains_figure(y: Any, scores: Mapping[str, Any]) -> Figure:
+    """Share of revenue captured against share of customers targeted, best score first, between chance and perfection.
+
+    `y [n]` is spend and each score `[n]` ranks the same customers. The legend says what the first tenth captures.
+    """
+    figure, axes = _blank("Revenue captured by targeting the highest scores", height=4.6)
+    for name, colour in zip(ordered(scores), PALETTE * len(scores), strict=False):
+        _curve(axes, gains(y, scores[name]), label=printed(name), color=colour)
+    _curve(axes, gains(y, y), label="perfect", color=FAINT, ls=":")
+    axes.plot([0, 1], [0, 1], color=FAINT, ls="--", lw=1, label="chance (10 %)")
+    axes.set_xlabel("customers targeted (share, highest score first)")
+    axes.set_ylabel("revenue captured (share)")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.legend(frameon=False, loc="lower right", title="(captured by the first 10 %)")
+    return figure
+
+
+def _blank(title: str, *, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7, height), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="both", color="#E6E9EC", lw=0.7)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _dots(axes: Axes, rows: pd.DataFrame, *, metric: str) -> None:
+    value, position = rows["value"].to_numpy(), np.arange(len(rows))
+    reach = np.abs(np.stack([value - rows["lo"], rows["hi"] - value]))
+    axes.errorbar(value, position, xerr=reach, fmt="o", color=PALETTE[0], ms=6, lw=1.6, capsize=3, zorder=3)
+    for x, row, text in zip(rows["hi"].fillna(rows["value"]), position, value, strict=True):
+        label = axes.annotate(formatter(metric)(text), (x, row), xytext=(6, 0), textcoords="offset points", va="center")
+        label.set(fontsize=9, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+    axes.margins(x=0.12)
+
+
+def _seed_dots(axes: Axes, results: pd.DataFrame, *, metric: str, names: list[str]) -> None:
+    single = results[(results["fold"] == MEAN) & (results["seed"] != MEAN) & (results["slice"] == ALL)]
+    single = single[(single["metric"] == metric) & single["estimator"].isin(names)]
+    single = single[single["estimator"].duplicated(keep=False)]
+    axes.plot(single["value"], [names.index(name) + 0.22 for name in single["estimator"]], "o", color=FAINT, ms=2.5)
+
+
+def _guide(axes: Axes, rows: pd.DataFrame, *, metric: str) -> None:
+    """A line where the metric has a mark to read against: the ceiling of Spearman, no difference, no bias, 80 %."""
+    ceiling = rows.loc[rows["metric"] == "spearman_ceiling", "value"]
+    if metric == "spearman" and len(ceiling):
+        axes.axvline(ceiling.iloc[0], color=FAINT, ls="--", lw=1)
+        place = axes.get_xaxis_transform()  # x in data, y in shares of the height
+        axes.text(ceiling.iloc[0], 1, "ceiling ", ha="right", va="top", fontsize=8, color=FAINT, transform=place)
+    elif metric not in METRICS or metric == "bias" or METRICS[metric].ideal == 0.8:
+        axes.axvline(METRICS[metric].ideal if metric in METRICS else 0.0, color=FAINT, ls="--", lw=1)
+
+
+def _label(metric: str) -> str:
+    base, minus, reference = metric.partition("_minus_")
+    label = METRICS[base].label if base in METRICS else base
+    return f"{label}, minus {printed(reference)}'s" if minus else label
+
+
+def _experiment(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    return f"{first['data']}, {first['task']}, split {first['split']}, n = {rows['n'].max():,}"
+
+
+def _curve(axes: Axes, curve: Gains, *, label: str, **style: Any) -> None:
+    revenue = np.interp(_GRID, curve.customers, curve.revenue)
+    tenth = np.interp(0.1, curve.customers, curve.revenue)
+    axes.plot(_GRID, revenue, lw=1.6, label=f"{label} ({100 * tenth:.0f} %)", **style)

@@ -1,0 +1,229 @@
+"""Tables that people read, from the long results of `patron.evaluation.evaluate`, each with its small print.
+
+The small print says how the data were split, how many rows were scored, how high Spearman can go, which command and
+commit made the numbers, and what they say about the graph. It is generated, so that it is no kinder than the numbers.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from patron.evaluation.evaluate import ALL, MEAN
+from patron.evaluation.metrics import METRICS
+
+ORDER = ("zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm", "gnn")
+PRINTED = {"zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN"}
+SPLITS = {
+    "temporal": "temporal: trained on the past, tested on the future",
+    "customers": "customers: customers held out at one cutoff; not a test of time",
+}
+HEADERS = {
+    "spearman": "Spearman",
+    "nmae": "MAE / mean",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "bias": "revenue bias",
+    "gini": "Gini",
+    "capture10": "top 10 % hold",
+    "coverage80": "80 % covers",
+    "coverage80_payers": "of payers",
+}
+_WITH_INTERVAL = ("spearman", "nmae")  # the others would make the table too wide to read
+_DIFFERENCE = "spearman_minus_"
+
+
+def ordered(estimators: Iterable[str]) -> list[str]:
+    """The names from the simplest baseline to the graph, then any others by name."""
+    return sorted(set(estimators), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
+
+
+def printed(estimator: str) -> str:
+    """An estimator's name in running text."""
+    return PRINTED.get(estimator, estimator)
+
+
+def headline(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows over all folds, seeds and customers. Raises ValueError unless they are of one data, task and split."""
+    rows = results[(results["fold"] == MEAN) & (results["seed"] == MEAN) & (results["slice"] == ALL)]
+    experiments = rows[["data", "task", "split"]].drop_duplicates()
+    if len(experiments) != 1:
+        raise ValueError(f"a table is of one data, task and split; these results hold {experiments.to_dict('records')}")
+    return rows
+
+
+def comparison(results: pd.DataFrame) -> pd.DataFrame:
+    """One row an estimator: a column a metric, `_lo` and `_hi` of the headline metrics and of the difference to the
+    reference, `_sd` over seeds where there are several. Coverage appears where an estimator gives intervals."""
+    rows = headline(results)
+    values, lo, hi = (rows.pivot(index="estimator", columns="metric", values=kind) for kind in ("value", "lo", "hi"))
+    table = pd.DataFrame(index=pd.Index(ordered(set(values.index) - {"ceiling"}), name="estimator"))
+    for metric in _shown(values.dropna(axis=1, how="all").columns):
+        table[metric] = values[metric]
+        if metric not in METRICS or metric in _WITH_INTERVAL:
+            table[f"{metric}_lo"], table[f"{metric}_hi"] = lo[metric], hi[metric]
+        if metric in METRICS:
+            table[f"{metric}_sd"] = values.get(f"{metric}_seed_sd", math.nan)
+    return table.reset_index()
+
+
+def markdown(results: pd.DataFrame) -> str:
+    """A GitHub table of `value [lo, hi] ± SD over seeds`, the best of each column in bold, and its small print."""
+    cells, best = _cells(comparison(results))
+    bold = cells.where(~best, "**" + cells + "**")
+    lines = [["estimator", *cells.columns], ["---", *["---:"] * cells.shape[1]]]
+    lines += [[f"`{name}`", *row] for name, row in zip(bold.index, bold.to_numpy().tolist(), strict=True)]
+    return (
+        "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n\n" + "\n".join(_small_print(results)) + "\n"
+    )
+
+
+def console(results: pd.DataFrame) -> Table:
+    """The same for a terminal: a rich table, the small print as its caption."""
+    cells, best = _cells(comparison(results))
+    caption = Text("\n".join(_small_print(results)).replace("`", ""))
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, caption=caption, caption_justify="left")
+    table.add_column("estimator", no_wrap=True)
+    for header in cells.columns:
+        table.add_column(header, justify="right", overflow="fold")
+    for name in cells.index:
+        styles = ["bold" if won else "" for won in best.loc[name]]
+        texts = [Text(_two_lines(cell), style=style) for cell, style in zip(cells.loc[name], styles, strict=True)]
+        table.add_row(str(name), *texts)
+    return table
+
+
+def verdict(results: pd.DataFrame, *, ours: str = "gnn", reference: str = "lightgbm") -> str:
+    """One sentence on whether the graph pays, from the paired difference in Spearman; "" if there is none."""
+    rows = headline(results)
+    found = rows[(rows["estimator"] == ours) & (rows["metric"] == f"spearman_minus_{reference}")]
+    if found.empty:
+        return ""
+    value, lo, hi = found[["value", "lo", "hi"]].to_numpy(dtype=float)[0]
+    numbers = f"{_signed(value)} {_between(lo, hi, _signed)}".strip()
+    return f"{printed(ours)} minus {printed(reference)}: {numbers} Spearman{_seeds(rows, ours)}: {_judged(lo, hi)}."
+
+
+def formatter(metric: str) -> Callable[[float], str]:
+    """How a value of the metric is printed: money in four digits, shares in per cent, differences with a sign."""
+    if metric in ("mae", "rmse"):
+        return _money
+    if metric == "bias":
+        return lambda value: f"{_signed(100 * value, digits=1)} %"
+    if metric in ("capture10", "coverage80", "coverage80_payers"):
+        return lambda value: f"{100 * value:.1f} %"
+    return _plain if metric in METRICS else _signed
+
+
+def write_between_markers(path: Path, *, key: str, text: str) -> None:
+    """Replaces what stands between `<!-- results:KEY:begin -->` and `<!-- results:KEY:end -->`, at once or not at all.
+
+    Raises ValueError, leaving the file as it was, unless each marker is there exactly once and in this order.
+    """
+    begin, end = f"<!-- results:{key}:begin -->", f"<!-- results:{key}:end -->"
+    content = path.read_text(encoding="utf-8")
+    if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
+        raise ValueError(f"{path} needs the line '{begin}' once and, after it, the line '{end}' once; add them")
+    head, tail = content.split(begin)[0], content.split(end)[1]
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_text(f"{head}{begin}\n{text.strip()}\n{end}{tail}", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _shown(columns: Iterable[str]) -> list[str]:
+    """The metrics among the columns, in printed order; the difference to the reference last."""
+    present = list(columns)
+    differences = [name for name in present if name.startswith(_DIFFERENCE) and not name.endswith(("_lo", "_hi"))]
+    return [metric for metric in HEADERS if metric in present] + differences
+
+
+def _cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The printed cells, a row an estimator, and whether each is the best of its column (never for a difference)."""
+    frame = table.set_index("estimator")
+    cells, best = pd.DataFrame(index=frame.index), pd.DataFrame(index=frame.index)
+    for metric in _shown(frame.columns):
+        header = HEADERS.get(metric, f"Δ Spearman to {printed(metric.removeprefix(_DIFFERENCE))}")
+        cells[header] = [_cell(row, metric) for _, row in frame.iterrows()]
+        best[header] = _is_best(frame[metric], metric)
+    return cells, best
+
+
+def _cell(row: pd.Series, metric: str) -> str:
+    if math.isnan(row[metric]):
+        return "–"
+    show = formatter(metric)
+    between = _between(row.get(f"{metric}_lo", math.nan), row.get(f"{metric}_hi", math.nan), show)
+    sd = row.get(f"{metric}_sd", math.nan) if metric in _WITH_INTERVAL else math.nan
+    spread = "" if math.isnan(sd) else f"± {show(sd)}"
+    return " ".join(part for part in (show(row[metric]), between, spread) if part)
+
+
+def _two_lines(cell: str) -> str:
+    """The interval below the value and its spread, because terminals are narrow."""
+    value, bracket, rest = cell.partition(" [")
+    interval, _, spread = rest.partition("]")
+    return f"{value}{spread}\n[{interval}]" if bracket else cell
+
+
+def _is_best(values: pd.Series, metric: str) -> pd.Series:
+    if metric not in METRICS or values.notna().sum() < 2:
+        return pd.Series(False, index=values.index)
+    shortfall = METRICS[metric].shortfall(values)
+    return shortfall == shortfall.min()
+
+
+def _plain(value: float) -> str:
+    return f"{value:.3f}".replace("-", "−")
+
+
+def _signed(value: float, *, digits: int = 3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _money(value: float) -> str:
+    """Four significant digits, and never fewer than the whole units."""
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:,.{max(0, 3 - magnitude)}f}"
+
+
+def _between(lo: float, hi: float, show: Callable[[float], str]) -> str:
+    return "" if math.isnan(lo) else f"[{show(lo)}, {show(hi)}]"
+
+
+def _judged(lo: float, hi: float) -> str:
+    if math.isnan(lo):
+        return "without an interval there is no verdict"
+    if lo > 0:
+        return "the graph pays here"
+    if hi < 0:
+        return "the graph does not pay here"
+    return "the two cannot be told apart, so nothing here shows that the graph pays"
+
+
+def _seeds(rows: pd.DataFrame, estimator: str) -> str:
+    """The interval is over customers only, so the spread over seeds is said beside it."""
+    spread = rows[(rows["estimator"] == estimator) & (rows["metric"] == "spearman_seed_sd")]["value"]
+    return " (one seed)" if spread.empty else f" (SD over seeds {_plain(spread.iloc[0])})"
+
+
+def _small_print(results: pd.DataFrame) -> list[str]:
+    rows = headline(results)
+    first, ceiling = rows.iloc[0], rows.loc[rows["metric"] == "spearman_ceiling", "value"]
+    limit = f" Zeros among the labels cap Spearman at {_plain(ceiling.iloc[0])}." if len(ceiling) else ""
+    lines = [
+        f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.",
+        f"n = {rows['n'].max():,} rows of customer and cutoff.{limit}",
+        "[ ]: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best in column, not a test.",
+        f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
+        verdict(results),
+    ]
+    return [line for line in lines if line]
+
+
+def _unique(values: pd.Series) -> str:
+    return "; ".join(dict.fromkeys(values.astype(str)))

@@ -1,0 +1,73 @@
+"""Stored tables into DuckDB: canonical columns in the kinds of the schema, ids of one entity in one type everywhere."""
+
+from collections.abc import Mapping
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from patron.tables.checks.reading import Reading, holds_integers, importable, read_column
+from patron.tables.checks.rules import FALLBACKS
+from patron.tables.schema import TABLES, Column, TableSchema
+
+
+def stage_all(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, pa.Table]) -> dict[str, dict[str, Reading]]:
+    """How each column was read, by table. DuckDB then has every table by its name, with its texts that need judging as `<column>__raw`
+    and with `source_row` from 0, and beside it `<table>__dropped`, empty, for the keys of rows that a repair drops.
+    """
+    imported = {name: _imported(TABLES[name], table) for name, table in stored.items()}
+    text_ids = _text_entities(imported)
+    readings = {name: _read(connection, TABLES[name], table, text_ids=text_ids) for name, table in imported.items()}
+    for name, columns in readings.items():
+        _stage(connection, name, columns)
+    return readings
+
+
+def _imported(schema: TableSchema, table: pa.Table) -> pa.Table:
+    """The canonical columns in types that DuckDB takes, and `source_row`. A column without any value has Arrow's null type."""
+    columns = {name: importable(table[name]) for name in schema.by_name if name in table.column_names}
+    columns = {name: pa.nulls(len(column)) if column.null_count == len(column) else column for name, column in columns.items()}
+    for name in set(schema.by_name) - set(columns):
+        fallback = FALLBACKS.get((schema.name, name))
+        if fallback and set(fallback.columns).issubset(columns):
+            columns[name] = pa.nulls(table.num_rows)  # a rule then fills it
+    return pa.table({**columns, "source_row": np.arange(table.num_rows)})
+
+
+def _text_entities(imported: Mapping[str, pa.Table]) -> set[str]:
+    """The tables whose ids are not stored as integers everywhere, in their own table and in those that refer to it."""
+    return {
+        _entity(TABLES[name], column)
+        for name, table in imported.items()
+        for column in TABLES[name].columns
+        if column.kind == "id" and column.name in table.column_names and not _counts_as_integer(table[column.name].type)
+    }
+
+
+def _counts_as_integer(stored: pa.DataType) -> bool:
+    return holds_integers(stored) or pa.types.is_null(stored)  # no values: it takes the type of the others
+
+
+def _entity(schema: TableSchema, column: Column) -> str:
+    return column.references or schema.name
+
+
+def _read(connection: duckdb.DuckDBPyConnection, schema: TableSchema, table: pa.Table, *, text_ids: set[str]) -> dict[str, Reading]:
+    source = f"stored_{schema.name}"
+    connection.register(source, table)
+    return {
+        column.name: read_column(
+            connection, column, source=source, stored=table[column.name].type, as_text=_entity(schema, column) in text_ids
+        )
+        for column in schema.columns
+        if column.name in table.column_names
+    }
+
+
+def _stage(connection: duckdb.DuckDBPyConnection, name: str, readings: Mapping[str, Reading]) -> None:
+    values = [f"{reading.value} AS {column}" for column, reading in readings.items()]
+    texts = [f"{reading.raw} AS {column}__raw" for column, reading in readings.items() if reading.raw]
+    connection.execute(f"CREATE TABLE {name} AS SELECT {', '.join(['source_row', *values, *texts])} FROM stored_{name}")
+    connection.unregister(f"stored_{name}")
+    if (key := TABLES[name].key) in readings:
+        connection.execute(f"CREATE TABLE {name}__dropped AS SELECT {key} FROM {name} LIMIT 0")

@@ -1,0 +1,166 @@
+"""Who is trained on, who is validated on, who is tested on, and when. Two protocols:
+
+- `temporal`: several train cutoffs, then validation, then test; no label window reaches past the next role's cutoff. With
+  `validation: customers` a fifth of the customers validates at the train cutoffs instead, for data too short for a cutoff of its own.
+- `customers`: one cutoff, customers held out in turn. It says how well spend is predicted for unseen customers of the same
+  season, not how well tomorrow is predicted, and every report names it.
+
+`refit` is all that may be known at the test cutoff: an estimator chooses on train and val, then learns from refit.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from patron.days import Horizon, back
+from patron.tables.database import Database
+from patron.task.ltv import TaskConfig, TaskTable, concat, labelled, population
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TemporalConfig:
+    """Rolling cutoffs. Null `train` steps back `step_days` at a time while `min_history_days` (null: one horizon) remain."""
+
+    name: Literal["temporal"]
+    test: tuple[date, ...]
+    val: date | None
+    train: tuple[date, ...] | None
+    validation: Literal["cutoff", "customers"]
+    step_days: Annotated[int, Field(gt=0)]
+    max_cutoffs: Annotated[int, Field(gt=0)]
+    min_history_days: Annotated[int, Field(gt=0)] | None
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class CustomersConfig:
+    """Customers held out at one cutoff, `folds` times."""
+
+    name: Literal["customers"]
+    cutoff: date
+    folds: Annotated[int, Field(ge=3)]
+
+
+SplitConfig = Annotated[TemporalConfig | CustomersConfig, Field(discriminator="name")]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cutoffs of one temporal fold. Windows of `train` close by `val`, that of `val` by `test`; those of `refit` by `test`."""
+
+    train: tuple[date, ...]
+    val: date | None
+    refit: tuple[date, ...]
+    test: date
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One test. Nothing after `cutoff` is known to whoever fits, except the labels of `train`, `val` and `refit`."""
+
+    name: str
+    cutoff: date
+    train: TaskTable
+    val: TaskTable
+    refit: TaskTable
+    test: TaskTable  # without labels
+
+
+def folds(db: Database, *, task: TaskConfig, split: "TemporalConfig | CustomersConfig") -> list[Fold]:
+    """The folds of a protocol, in order of time. Test rows carry no label; `truth` has it."""
+    match split:
+        case TemporalConfig():
+            return [_temporal(db, plan=plan(db, task=task, split=split, test=test), task=task) for test in sorted(split.test)]
+        case CustomersConfig():
+            return _held_out(db, task=task, split=split)
+
+
+def truth(db: Database, *, fold: Fold, task: TaskConfig) -> TaskTable:
+    """The test rows of `fold` with their labels. Only the evaluation may call it."""
+    table = labelled(db, cutoff=fold.cutoff, config=task)
+    tested = table.where(table.frame["customer_id"].isin(fold.test.frame["customer_id"]))
+    assert len(tested) == len(fold.test), "test rows changed between split and truth"
+    return tested
+
+
+def plan(db: Database, *, task: TaskConfig, split: TemporalConfig, test: date) -> Plan:
+    """The cutoffs of the fold tested at `test`. Raises ValueError for label windows that overlap, or history too short to train."""
+    horizon = task.horizon
+    latest = horizon.before(test)
+    earliest = db.first_day
+    needed = split.min_history_days or horizon.days_after(earliest)
+    refit = split.train or _steps(latest, earliest=earliest, needed=needed, split=split)
+    if split.validation == "customers":
+        chosen = Plan(refit, None, refit, test)
+    else:
+        val = split.val or latest
+        train = split.train or _steps(horizon.before(val), earliest=earliest, needed=needed, split=split)
+        between = (cutoff for cutoff in refit if cutoff > max(train, default=date.min))  # closed by the test, not by val
+        chosen = Plan(train, val, tuple(sorted({*train, *between, val})), test)
+    _require_cutoffs(chosen, earliest=earliest, needed=needed, name=db.name)
+    _refuse_overlap(chosen, horizon=horizon)
+    return chosen
+
+
+def _steps(latest: date, *, earliest: date, needed: int, split: TemporalConfig) -> tuple[date, ...]:
+    stepped = (back(latest, k * split.step_days) for k in range(split.max_cutoffs))
+    return tuple(sorted(cutoff for cutoff in stepped if (cutoff - earliest).days >= needed))
+
+
+def _require_cutoffs(plan: Plan, *, earliest: date, needed: int, name: str) -> None:
+    if not plan.train:
+        raise ValueError(
+            f"'{name}' starts on {earliest}: too short for a train cutoff with {needed} days of history before the test at {plan.test}; "
+            f"use split.validation=customers, a smaller split.min_history_days, a shorter task.horizon or split=customers"
+        )
+
+
+def _refuse_overlap(plan: Plan, *, horizon: Horizon) -> None:
+    val = plan.val or plan.test
+    pairs = [("train", cutoff, "validation" if plan.val else "test", val) for cutoff in plan.train] + [("refit", c, "test", plan.test) for c in plan.refit]
+    wrong = [
+        f"  {role} window ({cutoff}, {horizon.after(cutoff)}] reaches past the {later} cutoff {limit}"
+        for role, cutoff, later, limit in pairs
+        if horizon.after(cutoff) > limit
+    ]
+    if wrong:
+        raise ValueError("label windows overlap:\n" + "\n".join(wrong) + "\nmove these cutoffs back or shorten task.horizon")
+
+
+def _temporal(db: Database, *, plan: Plan, task: TaskConfig) -> Fold:
+    past = db.upto(plan.test)  # labels of train, val and refit are closed there
+    refit = concat([labelled(past, cutoff=cutoff, config=task) for cutoff in plan.refit])
+    train, val = _chosen(refit, plan=plan)
+    test = population(past, cutoff=plan.test, config=task)
+    return Fold(str(plan.test), plan.test, train=train, val=val, refit=refit, test=test)
+
+
+def _chosen(refit: TaskTable, *, plan: Plan) -> tuple[TaskTable, TaskTable]:
+    if plan.val is not None:
+        train = refit.where(refit.frame["cutoff"].isin([pd.Timestamp(cutoff) for cutoff in plan.train]))
+        return train, refit.at(plan.val)
+    held_out = _bucket(refit.frame["customer_id"], buckets=5) == 0
+    return refit.where(~held_out), refit.where(held_out)
+
+
+def _held_out(db: Database, *, task: TaskConfig, split: CustomersConfig) -> list[Fold]:
+    table = labelled(db, cutoff=split.cutoff, config=task)
+    bucket = _bucket(table.frame["customer_id"], buckets=split.folds)
+    return [
+        Fold(
+            name=f"customers-{k}", cutoff=split.cutoff,
+            train=table.where((bucket != k) & (bucket != (k + 1) % split.folds)), val=table.where(bucket == (k + 1) % split.folds),
+            refit=table.where(bucket != k), test=table.where(bucket == k).without_label(),
+        )
+        for k in range(split.folds)
+    ]  # fmt: skip
+
+
+def _bucket(customer_ids: pd.Series, *, buckets: int) -> np.ndarray:
+    # A hash of the id: a customer stays in the same bucket whoever else is in the table.
+    hashed = pd.util.hash_array(customer_ids.astype(str).to_numpy(dtype=object))
+    return (hashed % np.uint64(buckets)).astype(np.int64)

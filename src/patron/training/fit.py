@@ -1,0 +1,132 @@
+"""Fitting: early stopping on validation snapshots, best and last checkpoint, resume; then the same number of steps on all closed cutoffs."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader, Sampler
+from torch_geometric.data import HeteroData
+from tqdm import tqdm
+
+from patron.nn.heads import as_numpy
+from patron.nn.model import LTVModel
+from patron.training.module import LTVModule, TrainerConfig
+
+log = logging.getLogger("patron")
+COLLAPSED = 0.02  # standard deviation of predictions, in units of that of log1p of spend
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The model with its best weights, and after how many steps it had them."""
+
+    model: LTVModel
+    steps: int
+
+
+def tune(
+    model: LTVModel, *, train: Sequence[HeteroData], val: Sequence[HeteroData], config: TrainerConfig, folder: Path, seed: int, ckpt_path: Path | None
+) -> Fitted:
+    """`model` at the check with the lowest validation loss. Writes `best.ckpt`, `last.ckpt` and TensorBoard events to `folder`."""
+    best = ModelCheckpoint(folder, filename="best", monitor="val_loss", mode="min", save_last=True, enable_version_counter=False)
+    callbacks = [best, EarlyStopping("val_loss", mode="min", patience=config.patience), *_bar(config, f"tune seed {seed}")]
+    module, trainer = LTVModule(model, config=config), _trainer(config, callbacks=callbacks, folder=folder, name="tune", steps=config.max_steps)
+    trainer.fit(module, _loader(train, config=config, seed=seed), _loader(val), ckpt_path=ckpt_path)
+    # Our own checkpoint, just written: it holds nothing but tensors and numbers.
+    state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    return Fitted(module.model.cpu(), int(state["global_step"]))
+
+
+def refit(model: LTVModel, *, train: Sequence[HeteroData], steps: int, config: TrainerConfig, folder: Path, seed: int) -> LTVModel:
+    """`model` after `steps` steps on `train`. Writes `checkpoint.ckpt` to `folder`."""
+    module, trainer = LTVModule(model, config=config), _trainer(config, callbacks=_bar(config, f"refit seed {seed}"), folder=folder, name="refit", steps=steps)
+    trainer.fit(module, _loader(train, config=config, seed=seed))
+    trainer.save_checkpoint(folder / "checkpoint.ckpt")
+    return module.model.cpu()
+
+
+@torch.no_grad()
+def outputs(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
+    """Outputs of the head for the `rows` of all snapshots, dropout off: [sum of B, head.out]."""
+    model.eval()
+    return torch.cat([model(shot.x_dict, shot.adj_t_dict)[shot["customer"].rows] for shot in shots])
+
+
+def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
+    """Whether the predictions are all but constant; if so, say it and name the mends."""
+    spread = float(np.std(as_numpy(model.head.location(out)))) / float(model.head.scale)
+    if spread < COLLAPSED:
+        log.warning(
+            "the GNN has collapsed: its predictions vary by %.4f standard deviations of the target, so they rank nobody; "
+            "lower trainer.learning_rate, try the other head, or check the features", spread
+        )  # fmt: skip
+    return spread < COLLAPSED
+
+
+def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, name: str, steps: int) -> pl.Trainer:
+    for noisy in ("pytorch_lightning", "lightning.pytorch"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice on workers and logging is not for full snapshots
+    return pl.Trainer(
+        accelerator=config.accelerator, devices=config.devices, precision=config.precision, max_steps=steps, max_epochs=-1,
+        gradient_clip_val=config.gradient_clip, callbacks=callbacks, logger=TensorBoardLogger(folder, name="", version=name),
+        log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks), inference_mode=False,
+    )  # fmt: skip
+
+
+def _loader(shots: Sequence[HeteroData], *, config: TrainerConfig | None = None, seed: int = 0) -> DataLoader:
+    sampler = _Shuffled(len(shots), steps=config.steps_per_check, seed=seed) if config else None
+    return DataLoader(list(shots), batch_size=None, sampler=sampler)  # type: ignore[arg-type]
+
+
+class _Shuffled(Sampler[int]):
+    """`steps` snapshots an epoch, every one as often as the others; the order depends on seed and epoch alone, so it survives a resume."""
+
+    def __init__(self, number: int, *, steps: int, seed: int) -> None:
+        self.number, self.steps, self.seed, self.epoch = number, steps, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.steps
+        for step in range(first, first + self.steps):
+            shuffle = np.random.default_rng([self.seed, step // self.number]).permutation(self.number)
+            yield int(shuffle[step % self.number])
+
+
+def _bar(config: TrainerConfig, title: str) -> list[Callback]:
+    return [_StepBar(title)] if config.progress else []
+
+
+class _StepBar(Callback):
+    """One bar over all steps; Lightning's own starts again at each check."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, desc=self.title, unit="step", dynamic_ncols=True)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
+        self.bar.update(1)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        shown = {name: f"{float(trainer.callback_metrics[name]):.4f}" for name in ("val_loss", "val_spearman") if name in trainer.callback_metrics}
+        self.bar.set_postfix(shown)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.bar.close()

@@ -1,0 +1,75 @@
+"""The Lightning module: one step is one whole snapshot. It never asks which model or head it has."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as config_dataclass
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torchmetrics.functional import spearman_corrcoef
+
+from patron.nn.heads import as_numpy
+from patron.nn.model import LTVModel
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class TrainerConfig:
+    """Where and how long to train. A check is a look at the validation rows, every `steps_per_check` steps."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
+    devices: Annotated[int, Field(gt=0)]
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
+    max_steps: Annotated[int, Field(gt=0)]
+    steps_per_check: Annotated[int, Field(gt=0)]
+    patience: Annotated[int, Field(gt=0)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    gradient_clip: Annotated[float, Field(gt=0)]
+    progress: bool
+
+
+class LTVModule(pl.LightningModule):
+    """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count) and `y` [B] (their spend)."""
+
+    def __init__(self, model: LTVModel, *, config: TrainerConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, shot: HeteroData) -> Tensor:
+        """A snapshot -> outputs of the head for its `rows`: [B, head.out]."""
+        return self.model(shot.x_dict, shot.adj_t_dict)[shot["customer"].rows]
+
+    def training_step(self, shot: HeteroData, _: int) -> Tensor:
+        loss = self.model.head.loss(self(shot), shot["customer"].y.log1p())
+        self.log("train_loss", loss, batch_size=1)
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in self.parameters() if p.grad is not None]))
+        self.log_dict({"gradient_norm": norm, "learning_rate": optimizer.param_groups[0]["lr"]}, batch_size=1)
+
+    def validation_step(self, shot: HeteroData, _: int) -> None:
+        self._seen.append((self(shot), shot["customer"].y))
+
+    def on_validation_epoch_end(self) -> None:
+        out, y = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        self._seen.clear()
+        head, spend = self.model.head, as_numpy(y)
+        location = head.location(out)
+        values = {"val_loss": head.loss(out, y.log1p()), "val_spearman": spearman_corrcoef(location, y)}
+        median = np.maximum(np.expm1(as_numpy(location)), 0)  # before calibration, so an upper bound on the error
+        values["val_nmae"] = float(np.abs(median - spend).mean() / max(spend.mean(), 1e-9))
+        values["val_spread"] = location.std()
+        self.log_dict({name: torch.as_tensor(value, dtype=torch.float32) for name, value in values.items()}, batch_size=1)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+        warmup = max(1, self.config.warmup_steps)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
