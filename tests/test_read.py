@@ -1,5 +1,6 @@
 """A company's own files under canonical names, and every message that a wrong mapping earns."""
 
+import gzip
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,16 @@ def test_csv_is_read_as_text_so_that_ids_keep_their_zeros(shop: Path) -> None:
         "order_date": ["2024-01-02", "2024-01-03"],
     }
     assert set(tables) == {"customers", "orders"}
+
+
+def test_tab_separated_and_compressed_files_are_csv_too(tmp_path: Path) -> None:
+    (tmp_path / "customers.tsv").write_text(CUSTOMERS.replace(",", "\t"))
+    (tmp_path / "customers.csv.gz").write_bytes(gzip.compress(CUSTOMERS.encode()))
+    columns = {"customer_id": "Customer", "geo": "City"}
+    tabs = files(tmp_path, customers={"file": "customers.tsv", "columns": columns})
+    zipped = files(tmp_path, customers={"file": "customers.csv.gz", "columns": columns})
+    assert tabs["customers"].to_pydict() == zipped["customers"].to_pydict()
+    assert tabs["customers"].to_pydict() == {"customer_id": ["00123", "00456"], "geo": ["Oslo", "Bergen"]}
 
 
 def test_a_column_that_has_its_canonical_name_in_any_case_needs_no_mapping(tmp_path: Path) -> None:
@@ -151,8 +162,8 @@ def test_orders_stay_whole_when_there_are_items(tmp_path: Path) -> None:
 
 
 def test_an_order_of_two_customers_is_refused_by_name(tmp_path: Path) -> None:
-    lines = "order_id,customer_id,order_date,amount\n1,7,2024-01-01,5\n1,8,2024-01-01,5\n2,8,2024-01-01,5\n2,,2024-01-01,5\n"
-    (tmp_path / "orders.csv").write_text(lines)
+    lines = ["1,7,2024-01-01,5", "1,8,2024-01-01,5", "2,8,2024-01-01,5", "2,,2024-01-01,5"]
+    (tmp_path / "orders.csv").write_text("\n".join(["order_id,customer_id,order_date,amount", *lines]))
     (problem,) = problems(tmp_path, orders={"file": "orders.csv"})
     assert problem.startswith("table orders, column customer_id: 1 order(s) have more than one customer, the first 1;")
 
@@ -165,9 +176,9 @@ def test_all_problems_of_all_tables_are_found_at_once(shop: Path) -> None:
         orders={"file": "orders.csv", "columns": {"ordr_id": "Invoice", "order_date": "Datum"}},
     )
     assert found == (
-        "patron has no table 'custmers' (nearest: customers); it has customers, orders, order_items, products, categories, "
-        "order_events, interactions, returns, loyalty, campaigns, external",
-        f"table customers: there is no {shop}/customer.csv (nearest: customers.csv). "
+        "patron has no table 'custmers' (nearest: customers); it has customers, orders, order_items, products, "
+        "categories, order_events, interactions, returns, loyalty, campaigns, external",
+        f"table customers: there is no {shop}/customer.csv (nearest: customers.csv, orders.csv). "
         f"{shop} holds: customers.csv, lines.csv, orders.csv",
         "table orders has no canonical column 'ordr_id' (nearest: order_id, order_date); it has order_id, customer_id, "
         "order_date, channel, product_id, quantity, price, amount",

@@ -122,10 +122,20 @@ def test_cdnow_sample_is_a_part_of_the_whole() -> None:
 # Online Retail II, planted
 
 
+Row = tuple[str, str, str | None, int, datetime, float, int | None, str]
+
+
 def row(
-    invoice: str, code: str, name: str | None, quantity: int, time: str, price: float, customer: int | None, country: str = "UK"
-) -> tuple[object, ...]:  # fmt: skip
-    return (invoice, code, name, quantity, datetime.fromisoformat(f"2010-{time}"), price, customer, country)
+    invoice: str,
+    code: str,
+    name: str | None,
+    quantity: int,
+    time: str,
+    price: float,
+    customer: int | None,
+    geo: str = "UK",
+) -> Row:
+    return (invoice, code, name, quantity, datetime.fromisoformat(f"2010-{time}"), price, customer, geo)
 
 
 PLANTED = [
@@ -145,7 +155,7 @@ PLANTED = [
 ]
 
 
-def frame(rows: list[tuple[object, ...]]) -> pd.DataFrame:
+def frame(rows: list[Row]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"Customer ID": "Int64"})
 
 
@@ -196,7 +206,7 @@ def test_online_retail_accounts_for_every_row(tmp_path: Path, caplog: pytest.Log
 
 
 def test_online_retail_knows_nothing_of_what_comes_later(tmp_path: Path, planted: dict[str, pa.Table]) -> None:
-    early = [values for values in PLANTED if values[4] < datetime(2010, 2, 20)]  # type: ignore[operator]
+    early = [values for values in PLANTED if values[4] < datetime(2010, 2, 20)]
     frame(early).to_parquet(tmp_path / "early.parquet")
     alone = read(OnlineRetailIIConfig(path=tmp_path / "early.parquet"))
     past = Database("all", planted).upto(date(2010, 2, 20))

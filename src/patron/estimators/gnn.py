@@ -1,14 +1,13 @@
 """The graph neural network as an estimator: snapshots in, spend out."""
 
+import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal, Self
 
-import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -16,21 +15,25 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch_geometric.data import HeteroData
 
-from patron.estimators.base import Setting, predictions
+from patron.days import midnight
+from patron.estimators.base import Setting, Stored, predictions
 from patron.features.asof import FeatureSpec, customer_features, order_features, product_features, specify
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.graph.build import GraphConfig, build
 from patron.graph.snapshot import snapshot
+from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
-from patron.training.fit import outputs, refit, tune, warn_if_collapsed
+from patron.training.fit import Fitted, outputs, refit, tune, warn_if_collapsed
 
 log = logging.getLogger("patron")
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class GNNConfig:
+    """The model; the graph, the trainer and the features are those of the run."""
+
     name: Literal["gnn"]
     model: ModelConfig
 
@@ -41,8 +44,11 @@ class _Trained:
     encoders: Mapping[str, Encoder]
 
 
-class GNN:
-    """HeteroConv of SAGEConv on the purchase graph. Early stopping chooses the number of steps, then it learns from all closed cutoffs."""
+class GNN(Stored):
+    """HeteroConv of SAGEConv on the purchase graph. Early stopping chooses the number of steps, then it learns from all closed cutoffs.
+
+    The head is calibrated on the validation rows before that, while it does not know them.
+    """
 
     spec: FeatureSpec
     trained: _Trained
@@ -52,12 +58,85 @@ class GNN:
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         if not db.has_products:
-            log.warning("gnn: '%s' has no products, so the graph holds customers and orders only", db.name)
+            log.warning("gnn: '%s' has no products, so its graph holds customers and orders only, and no co-shoppers", db.name)
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        tuned, steps = self._tune(db, train=train, val=val)
-        self.trained = self._refit(db, rows=refit, steps=steps)
-        self.trained.model.head.load_calibration(tuned.head)
+        start = self._start(db, rows=train)
+        tuned = self._tune(db, start=start, train=train, val=val)
+        held_out = outputs(tuned.model, self._shots(db, rows=val, encoders=start.encoders))
+        warn_if_collapsed(tuned.model, held_out)
+        tuned.model.head.calibrate(held_out, val.label)
+        self.trained = self._refit(db, rows=refit, steps=tuned.steps)
+        self.trained.model.head.calibrated_as(tuned.model.head)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        return pd.concat([self._predict_at(db, rows=rows.at(cutoff)) for cutoff in rows.cutoffs], ignore_index=True)
+        out, head = self._apply(db, rows, self.trained.model), self.trained.model.head
+        low, median, high = (head.quantile(out, level) for level in (0.1, 0.5, 0.9))
+        return predictions(rows, mean=head.mean(out), median=median, rank=as_numpy(head.location(out)), low=low, high=high)
+
+    def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
+        """What the readout knows of each row's customer: [n, channels]."""
+        return as_numpy(self._apply(db, rows, self.trained.model.embed))
+
+    def _tune(self, db: Database, *, start: _Trained, train: TaskTable, val: TaskTable) -> Fitted:
+        setting = self.setting
+        shots, checks = (self._shots(db, rows=rows, encoders=start.encoders) for rows in (train, val))
+        return tune(
+            start.model, train=shots, val=checks, config=setting.trainer, folder=setting.folder, seed=setting.seed, ckpt_path=setting.ckpt_path
+        )
+
+    def _refit(self, db: Database, *, rows: TaskTable, steps: int) -> _Trained:
+        start, setting = self._start(db, rows=rows), self.setting
+        shots = self._shots(db, rows=rows, encoders=start.encoders)
+        model = refit(start.model, train=shots, steps=steps, config=setting.trainer, folder=setting.folder, seed=setting.seed)
+        return _Trained(model, start.encoders)
+
+    def _start(self, db: Database, *, rows: TaskTable) -> _Trained:
+        shapes = [self._structure(db, cutoff) for cutoff in rows.cutoffs]
+        tables = [self._nodes(db, cutoff, shape) for cutoff, shape in zip(rows.cutoffs, shapes, strict=True)]
+        encoders = {kind: fit_encoder(pd.concat([table[kind] for table in tables])) for kind in shapes[-1].node_types}
+        torch.manual_seed(self.setting.seed)
+        widths = {kind: encoder.width for kind, encoder in encoders.items()}
+        model = LTVModel(widths, shapes[-1].edge_types, config=self.config.model)
+        model.start_at(torch.from_numpy(np.log1p(rows.label)).float())
+        return _Trained(model, encoders)
+
+    def _apply(self, db: Database, rows: TaskTable, module: Callable[..., torch.Tensor]) -> torch.Tensor:
+        # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
+        shots = self._shots(db, rows=rows, encoders=self.trained.encoders)
+        places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
+        out = outputs(self.trained.model, shots, module=module)
+        return out[torch.from_numpy(np.argsort(np.concatenate(places)))]
+
+    def _shots(self, db: Database, *, rows: TaskTable, encoders: Mapping[str, Encoder]) -> list[HeteroData]:
+        return [self._shot(db, rows=rows.at(cutoff), encoders=encoders) for cutoff in rows.cutoffs]
+
+    def _shot(self, db: Database, *, rows: TaskTable, encoders: Mapping[str, Encoder]) -> HeteroData:
+        (cutoff,) = rows.cutoffs
+        shape = self._structure(db, cutoff)
+        shot = copy.copy(shape)  # shares the edges with the other fits at this cutoff
+        for kind, table in self._nodes(db, cutoff, shape).items():
+            shot[kind].x = torch.from_numpy(encode(encoders[kind], table))
+        index = pd.Index(shape["customer"].ids).get_indexer(rows.frame["customer_id"])
+        shot["customer"].rows = torch.from_numpy(index.astype(np.int64))
+        if "label" in rows.frame:
+            shot["customer"].y = torch.from_numpy(rows.label).float()
+        return shot
+
+    def _structure(self, db: Database, cutoff: date) -> HeteroData:
+        return _structure(db.upto(cutoff), cutoff=cutoff, config=self.setting.graph)
+
+    def _nodes(self, db: Database, cutoff: date, shape: HeteroData) -> dict[str, pd.DataFrame]:
+        past, horizon = db.upto(cutoff), self.spec.horizon
+        tables = {
+            "customer": lambda: customer_features(past, cutoff=cutoff, spec=self.spec),
+            "product": lambda: product_features(past, cutoff=cutoff, horizon=horizon, key="product_id"),
+            "category": lambda: product_features(past, cutoff=cutoff, horizon=horizon, key="category_id"),
+            "order": lambda: order_features(past, cutoff=cutoff),
+        }
+        return {kind: tables[kind]().loc[shape[kind].ids] for kind in shape.node_types}
+
+
+@lru_cache(maxsize=64)
+def _structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
+    return snapshot(build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days)

@@ -92,7 +92,7 @@ def evaluate(
     _check_context(context)
     scores = {
         str(name): _score(frame, answers, estimator=str(name), n_boot=n_boot, seed=seed)
-        for name, frame in predictions.groupby("estimator", sort=False)
+        for name, frame in predictions.groupby("estimator", sort=False, observed=True)
     }
     rows = chain(
         chain.from_iterable(_estimator_rows(slices, answers) for slices in scores.values()),
@@ -106,13 +106,17 @@ def _answers(truth: pd.DataFrame, *, folds: list[str]) -> Answers:
     truth = truth.sort_values(["customer_id", "cutoff"], ignore_index=True)  # no result depends on the row order
     keys, y = _keys(truth), truth["label"].to_numpy(dtype=float)
     _refuse(keys.duplicated(), truth["customer_id"], "truth rows share customer_id and cutoff; keep one of each")
-    _refuse(~(y >= 0), truth["customer_id"], "truth rows have a negative or missing label; a label is spend >= 0")
+    unusable = ~((y >= 0) & (y < np.inf))
+    _refuse(unusable, truth["customer_id"], "truth rows have a negative or missing label; a label is spend >= 0")
     customers = truth["customer_id"].to_numpy()
     return Answers(customers, keys, y, pd.factorize(customers)[0], _fold_rows(truth, folds), _slices(truth))
 
 
 def _slices(truth: pd.DataFrame) -> dict[str, np.ndarray]:
     named = [column for column in map(str, truth.columns) if column.startswith(PREFIX)]
+    wrong = {column: str(truth[column].dtype) for column in named if not pd.api.types.is_bool_dtype(truth[column])}
+    if wrong:
+        raise ValueError(f"the truth's slice columns must be boolean, without gaps; these are not: {wrong}")
     everyone = {ALL: np.ones(len(truth), dtype=bool)}
     return everyone | {column.removeprefix(PREFIX): truth[column].to_numpy(dtype=bool) for column in named}
 
@@ -133,7 +137,8 @@ def _check_context(context: Mapping[str, str]) -> None:
 
 def _score(predictions: pd.DataFrame, answers: Answers, *, estimator: str, n_boot: int, seed: int) -> dict[str, Scores]:
     """The estimator's scores on each slice."""
-    cells = {(str(fold), str(run)): frame for (fold, run), frame in predictions.groupby(["fold", "seed"], dropna=False)}
+    grouped = predictions.groupby(["fold", "seed"], dropna=False, observed=True)
+    cells = {(str(fold), str(run)): frame for (fold, run), frame in grouped}
     folds, seeds = tuple(answers.folds), tuple(_names(predictions["seed"]))
     shape = (len(folds), len(seeds), len(answers.slices), len(METRICS), 1 + n_boot)
     values = np.empty(shape)

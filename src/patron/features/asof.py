@@ -104,6 +104,13 @@ def product_features(db: Database, *, cutoff: date, horizon: Horizon, key: str) 
     return frame.astype(np.float64)
 
 
+@lru_cache(maxsize=64)
+def order_features(db: Database, *, cutoff: date) -> pd.DataFrame:
+    """One row an order known at `cutoff`, sorted by the index `order_id`; columns float64, the age in days."""
+    assert db.known_until == cutoff, f"features at {cutoff} from a database that ends at {db.known_until}"
+    return _run(db, "order_nodes", cutoff=cutoff).set_index("order_id").astype(np.float64)
+
+
 def _history(db: Database, cutoff: date) -> int:
     return (cutoff - db.first_day).days
 

@@ -4,7 +4,7 @@ A head starts at the training target: its outputs are standard deviations from t
 the average, which keeps a net from collapsing to the constant 0 (field notes).
 """
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol, Self
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class Head(Protocol):
     def loss(self, out: Tensor, target: Tensor) -> Tensor: ...
     def location(self, out: Tensor) -> Tensor: ...
     def calibrate(self, out: Tensor, y: np.ndarray) -> None: ...
+    def calibrated_as(self, other: Self) -> None: ...
     def mean(self, out: Tensor) -> np.ndarray: ...
     def quantile(self, out: Tensor, level: float) -> np.ndarray: ...
 
@@ -94,6 +95,10 @@ class HuberHead(_Scaled):
     def calibrate(self, out: Tensor, y: np.ndarray) -> None:
         """Keep the residuals of outputs [B, 1] for spend `y` [B], rows the net was not trained on."""
         self.residuals = Residuals.fit(as_numpy(self.location(out)), y)
+
+    def calibrated_as(self, other: Self) -> None:
+        """Take over what another head learned in `calibrate`."""
+        self.residuals = other.residuals
 
     def mean(self, out: Tensor) -> np.ndarray:
         """Expected spend, in the currency of the orders: [B, 1] -> [B]."""
@@ -146,6 +151,10 @@ class QuantileHead(_Scaled):
     def calibrate(self, out: Tensor, y: np.ndarray) -> None:
         """Keep by how much the mean falls short for spend `y` [B], by decile; rows the net was not trained on."""
         self.correction = MeanCorrection.fit(self._raw_mean(out), y)
+
+    def calibrated_as(self, other: Self) -> None:
+        """Take over what another head learned in `calibrate`."""
+        self.correction = other.correction
 
     def mean(self, out: Tensor) -> np.ndarray:
         """Expected spend, in the currency of the orders: [B, Q] -> [B]."""

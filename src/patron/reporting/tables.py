@@ -78,9 +78,7 @@ def markdown(results: pd.DataFrame) -> str:
     bold = cells.where(~best, "**" + cells + "**")
     lines = [["estimator", *cells.columns], ["---", *["---:"] * cells.shape[1]]]
     lines += [[f"`{name}`", *row] for name, row in zip(bold.index, bold.to_numpy().tolist(), strict=True)]
-    return (
-        "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n\n" + "\n".join(_small_print(results)) + "\n"
-    )
+    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *_small_print(results), ""])
 
 
 def console(results: pd.DataFrame) -> Table:
@@ -218,7 +216,7 @@ def _small_print(results: pd.DataFrame) -> list[str]:
     lines = [
         f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.",
         f"n = {rows['n'].max():,} rows of customer and cutoff.{limit}",
-        "[ ]: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best in column, not a test.",
+        "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
         verdict(results),
     ]

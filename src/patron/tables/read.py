@@ -7,7 +7,7 @@
         customers: {file: customers.csv, columns: {customer_id: Customer}}
         orders:
           file: orders.csv
-          columns: {order_id: No, customer_id: Buyer, order_date: Day, product_id: Sku, quantity: Qty, price: Price}
+          columns: {order_id: Invoice, customer_id: Customer, order_date: Date, product_id: Sku, amount: Sum}
 
 What comes out is raw: names are canonical, types are as stored, nothing is judged yet (that is `validate`). A CSV file
 is read as text throughout, so that the id 00123 keeps its zeros. A column that already has its canonical name, in any
@@ -64,7 +64,7 @@ class TableConfig:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FilesConfig:
-    """A company's tables. `path` is a folder or a DuckDB file; `label` names it in reports, by default as it is named."""
+    """A company's tables, in a folder or a DuckDB file; reports call them `label`, by default the name of the path."""
 
     path: Path
     tables: dict[str, TableConfig]

@@ -1,8 +1,9 @@
 """Fitting: early stopping on validation snapshots, best and last checkpoint, resume; then the same number of steps on all closed cutoffs."""
 
+import copy
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,10 +56,12 @@ def refit(model: LTVModel, *, train: Sequence[HeteroData], steps: int, config: T
 
 
 @torch.no_grad()
-def outputs(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
-    """Outputs of the head for the `rows` of all snapshots, dropout off: [sum of B, head.out]."""
+def outputs(model: LTVModel, shots: Sequence[HeteroData], *, module: Callable[..., torch.Tensor] | None = None) -> torch.Tensor:
+    """What `module` (default: the model) says of the `rows` of all snapshots, dropout off: [sum of B, ...]."""
     model.eval()
-    return torch.cat([model(shot.x_dict, shot.adj_t_dict)[shot["customer"].rows] for shot in shots])
+    device = next(model.parameters()).device
+    shots = [copy.copy(shot).to(device) for shot in shots]
+    return torch.cat([(module or model)(shot.x_dict, shot.adj_t_dict)[shot["customer"].rows] for shot in shots])
 
 
 def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:

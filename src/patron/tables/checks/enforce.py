@@ -30,11 +30,12 @@ def emptied(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> Ite
     """A required table of which no row is left: an error that no repair mends."""
     for name in tables:
         if name in REQUIRED_TABLES and not count_rows(connection, name):
-            yield Violation(name, "", "no row is left after repair", "error", 0, 0.0, (), "mend the errors of this table, see above")
+            mend = "mend the errors of this table, see above"
+            yield Violation(name, "", "no row is left after repair", "error", 0, 0.0, (), mend)
 
 
 def derive_parents(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, Iterable[str]]) -> Iterator[Violation]:
-    """Optional tables that rows refer to and that are not there (products, categories) then hold one row for each id named."""
+    """Optional tables that are referred to and not there (products, categories) then hold one row for each id named."""
     for parent in parents_first():
         if parent.name in columns or parent.name in REQUIRED_TABLES or parent.key is None:
             continue
@@ -49,15 +50,19 @@ def count_rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 def _offenders(rule: Rule, *, columns: list[str]) -> str:
-    """SQL for the number of bad rows beside the first samples, `key` or `key: value`, by key. No bad rows, no rows."""
+    """SQL for the first samples, `key` or `key: value`, by key, and beside each the number of all bad rows."""
     key = _label_column(TABLES[rule.table])
-    label, order = "'row ' || CAST(source_row + 1 AS VARCHAR)", "source_row"
+    label, order = "'row ' || CAST(source_row + 1 AS VARCHAR)", "NULL"
     if key in columns:
-        label, order = f"coalesce(CAST({key} AS VARCHAR), {label})", f"{key}, source_row"
+        label, order = f"coalesce(CAST({key} AS VARCHAR), {label})", key
     stored = f"{rule.column}__raw, " if f"{rule.column}__raw" in columns else ""
     value = f"coalesce(': ' || coalesce({stored}CAST({rule.column} AS VARCHAR)), '')"
     sample = label if rule.column == key else f"{label} || {value}"
-    return f"SELECT count(*) OVER () AS found, {sample} AS sample FROM {rule.table} WHERE {rule.bad} ORDER BY {order} LIMIT {_SAMPLES}"
+    bad = f"SELECT {sample} AS sample, {order} AS key, source_row FROM {rule.table} WHERE {rule.bad}"
+    return (
+        f"SELECT CAST(sum(count(*)) OVER () AS BIGINT) AS found, sample FROM ({bad}) AS bad "
+        f"GROUP BY sample, key ORDER BY key, min(source_row) LIMIT {_SAMPLES}"
+    )
 
 
 def _label_column(table: TableSchema) -> str:
@@ -79,13 +84,16 @@ def _refers(table: str, column: str, parent: TableSchema) -> bool:
     return table in TABLES and TABLES[table].by_name[column].references == parent.name
 
 
-def _derive(connection: duckdb.DuckDBPyConnection, parent: TableSchema, *, children: list[tuple[str, str]]) -> Iterator[Violation]:
-    ids = " UNION ".join(f"SELECT {column} AS id FROM {table} WHERE {column} IS NOT NULL" for table, column in children)
-    numbered = f"SELECT row_number() OVER (ORDER BY id) - 1 AS source_row, id AS {parent.key} FROM ({ids}) AS ids"
+def _derive(
+    connection: duckdb.DuckDBPyConnection, parent: TableSchema, *, children: list[tuple[str, str]]
+) -> Iterator[Violation]:
+    ids = " UNION ALL ".join(f"SELECT {column} AS id FROM {table}" for table, column in children)
+    distinct = f"SELECT DISTINCT id FROM ({ids}) AS named WHERE id IS NOT NULL"
+    numbered = f"SELECT row_number() OVER (ORDER BY id) - 1 AS source_row, id AS {parent.key} FROM ({distinct}) AS ids"
     connection.execute(f"CREATE TABLE {parent.name} AS {numbered}")
-    rows = count_rows(connection, parent.name)
     first = f"SELECT CAST({parent.key} AS VARCHAR) FROM {parent.name} ORDER BY source_row LIMIT {_SAMPLES}"
     samples = tuple(sample for (sample,) in connection.sql(first).fetchall())
     said = f"added, one row for each id in {' and '.join(f'{table}.{column}' for table, column in children)}"
-    if rows:
-        yield Violation(parent.name, str(parent.key), "table not there", "info", rows, 1.0, samples, "", said, fixed=rows)
+    if rows := count_rows(connection, parent.name):
+        key = parent.key or ""
+        yield Violation(parent.name, key, "table not there", "info", rows, 1.0, samples, "", remedy=said, fixed=rows)

@@ -1,4 +1,4 @@
-"""What is not there: required tables and columns. No repair can invent them, so the report names what is there instead."""
+"""What is not there: required tables and columns. No repair can invent them, so the report names what is there."""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -21,9 +21,10 @@ def absences(raw: Mapping[str, pa.Table]) -> tuple[Violation, ...]:
 def _missing_tables(raw: Mapping[str, pa.Table]) -> Iterator[Violation]:
     for name in REQUIRED_TABLES:
         if name not in raw:
-            yield _absence(name, "", rule="missing table", mend=_suggest(name, [other for other in raw if other not in TABLES], list(raw)))
+            unknown = [other for other in raw if other not in TABLES]
+            yield _absence(name, "", rule="missing table", mend=_suggest(name, unknown, list(raw)))
         elif not raw[name].num_rows:
-            yield _absence(name, "", rule="empty table", mend="check where it is read from: patron cannot do without its rows")
+            yield _absence(name, "", rule="empty table", mend="check where it is read from; patron needs its rows")
 
 
 def _unknown_tables(raw: Mapping[str, pa.Table]) -> Iterator[Violation]:

@@ -1,6 +1,6 @@
-"""What validation found and what became of every row: the value `validate` returns, and the message of `InvalidTables`."""
+"""What validation found and what became of every row: a value, a text for people, the message of `InvalidTables`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,9 +14,9 @@ _HEADER = ("", "column", "what is wrong", "rows", "share", "for example")
 class Violation:
     """One rule and the rows of one table that break it.
 
-    `column` is empty when the table itself is meant; `share` is of the rows read; `samples` are at most five keys, with the value
-    where there is one. `mend` is what the user can do, `remedy` what repair does (empty: nothing, as for warnings and for what
-    cannot be repaired), `dropped` and `fixed` the rows that this takes. In strict mode they are what repair would do.
+    `column` is empty when the table itself is meant; `share` is of the rows read; `samples` are at most five keys, with
+    the value where there is one. `mend` is what the user can do; `remedy` is what repair does, empty for warnings and
+    for what it cannot repair; `dropped` and `fixed` count the rows that it takes, or in strict mode would take.
     """
 
     table: str
@@ -64,7 +64,7 @@ class RowCount:
 
 @dataclass(frozen=True)
 class Report:
-    """All violations of all tables, and the account of their rows. `str(report)` is for people, `to_rows()` for JSON."""
+    """All violations of all tables and the account of their rows. `str(report)` is for people, `to_rows()` for JSON."""
 
     name: str
     mode: Mode
@@ -85,8 +85,8 @@ class Report:
         return [asdict(violation) | {"samples": list(violation.samples)} for violation in self.violations]
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{len(self.of(severity))} {severity}s" for severity in _ORDER)
-        title = f"tables of '{self.name}' (mode='{self.mode}'): {counts}"
+        counts = ", ".join(f"{severity} {len(self.of(severity))}" for severity in _ORDER)
+        title = f"tables of '{self.name}', mode='{self.mode}': {counts}"
         changed = [count for count in self.rows if count.dropped or count.added]
         return "\n".join([title, *_violation_lines(self), *map(_account, changed)])
 
@@ -99,20 +99,25 @@ class InvalidTables(ValueError):
         self.report = report
 
 
-def _violation_lines(report: Report) -> Iterable[str]:
+def _violation_lines(report: Report) -> Iterator[str]:
     found = sorted(report.violations, key=lambda violation: _ORDER[violation.severity])
-    cells = [_HEADER, *map(_cells, found)] if found else []
+    cells = [_HEADER, *map(_cells, found)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for i, row in enumerate(cells):
-        padded = (f"{cell:>{w}}" if j in (3, 4) else f"{cell:<{w}}" for j, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        yield "  ".join(padded).rstrip()
-        if i:
-            yield f"{'':{widths[0]}}  {found[i - 1].advice(report.mode)}"
+    lines = [_line(row, widths=widths) for row in cells]
+    for line, violation in zip(lines[1:], found, strict=True):
+        yield from [*lines[:1], line] if violation is found[0] else [line]
+        yield f"{'':{widths[0]}}  {violation.advice(report.mode)}"
+
+
+def _line(cells: tuple[str, ...], *, widths: list[int]) -> str:
+    aligned = zip(cells, widths, "<<<>><", strict=True)
+    return "  ".join(f"{cell:{side}{width}}" for cell, width, side in aligned).rstrip()
 
 
 def _cells(violation: Violation) -> tuple[str, ...]:
     share = f"{violation.share:.1%}" if violation.share >= 0.001 or not violation.count else "<0.1%"
-    return violation.severity, violation.where, violation.rule, f"{violation.count:,}", share, ", ".join(violation.samples)
+    count, samples = f"{violation.count:,}", ", ".join(violation.samples)
+    return violation.severity, violation.where, violation.rule, count, share, samples
 
 
 def _account(count: RowCount) -> str:

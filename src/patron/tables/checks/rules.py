@@ -1,11 +1,12 @@
-"""What must hold of the tables, as data: each rule is a SQL predicate that is true of a bad row, and what is done about such rows.
+"""What must hold of the tables, as data: a rule is a SQL predicate, true of a bad row, and what is done about them.
 
-The rules of a column follow from its `Column` in schema.py, so that a new column there brings its rules with it; `CROSS` adds the few that
-look across tables. They come parents first and, within a table, values before keys, so that a repair is never undone by a later one.
+The rules of a column follow from its `Column` in schema.py, so that a new column there brings its rules with it;
+`CROSS` adds the few that look across tables. They come parents first and, within a table, values before references
+before keys: no repair is undone by a later one, and the row that is kept of a repeated key is a good one.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from graphlib import TopologicalSorter
 
@@ -43,7 +44,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Rule:
-    """`bad` is true of the rows of `table` that break the rule. `needs`: the columns of other tables without which it says nothing."""
+    """`bad` is true of the rows of `table` that break the rule. Where a column in `needs` is absent, none do."""
 
     table: str
     column: str
@@ -76,22 +77,24 @@ CROSS = (
     Rule(
         "customers", "registration_date", "after the customer's first order", "error",
         f"CAST(registration_date AS DATE) > CAST({_FIRST_ORDER} AS DATE)",
-        "correct the registration date or the order's", Assign("set to the first order", "registration_date", _FIRST_ORDER),
+        "correct the registration date or the order's",
+        Assign("set to the first order's date", "registration_date", _FIRST_ORDER),
         needs=("customers.registration_date", "orders.customer_id", "orders.order_date"),
     ),
     Rule(
         "orders", "order_date", "the same instant in every order", "warning",
         "(SELECT count(*) > 1 AND min(order_date) = max(order_date) FROM orders)",
-        "check that this is the day of the order, not of the export", needs=("orders.order_date",),
+        "check that this is when it was ordered, not when it was exported", needs=("orders.order_date",),
     ),
     Rule(
-        "orders", "order_id", "orders without items", "warning",
+        "orders", "order_id", "no items in order_items", "warning",
         "NOT EXISTS (SELECT 1 FROM order_items AS i WHERE i.order_id = orders.order_id)",
-        "check that order_items is complete; these orders count, with an amount of 0", needs=("order_items.order_id",),
+        "check that order_items is complete; such an order counts, with an amount of 0",
+        needs=("orders.order_id", "order_items.order_id"),
     ),
     Rule(
         "order_items", "amount", "above quantity * price", "warning", "amount > quantity * price * 1.01 + 0.01",
-        "check that price is a unit price; a lower amount is a discount, a higher one has no meaning",
+        "check that price is a unit price; less than quantity * price is a discount, more is odd",
         needs=("order_items.quantity", "order_items.price", "order_items.amount"),
     ),
     Rule(
@@ -110,63 +113,108 @@ CROSS = (
 
 def parents_first() -> tuple[TableSchema, ...]:
     """The canonical tables, each after those it refers to."""
-    graph = {name: {c.references for c in table.columns if c.references and c.references != name} for name, table in TABLES.items()}
+    graph = {name: {c.references for c in table.columns if c.references} - {name} for name, table in TABLES.items()}
     return tuple(TABLES[name] for name in TopologicalSorter(graph).static_order())
 
 
 def rules_for(readings: Mapping[str, Mapping[str, Reading]], *, today: date) -> Iterator[Rule]:
     """The rules that tables with these columns must keep, in the order in which they are to be checked and repaired."""
     for table in (table for table in parents_first() if table.name in readings):
-        there = [column for column in table.columns if column.name in readings[table.name]]
-        for column in there:
-            yield from column_rules(table, column, reading=readings[table.name][column.name], there=readings[table.name], today=today)
-        for column in there:
+        there = readings[table.name]
+        columns = [column for column in table.columns if column.name in there]
+        for column in columns:
+            yield from _column_rules(table, column, reading=there[column.name], there=there, today=today)
+        for column in columns:
             if column.references and TABLES[column.references].key in readings.get(column.references, ()):
-                yield from reference_rules(table, column)
-        if table.key in readings[table.name]:
-            yield from key_rules(table, [column.name for column in there])
+                yield from _reference_rules(table, column, parent=TABLES[column.references])
+        if table.key and table.key in there:
+            yield from _key_rules(table, key=table.key, columns=[column.name for column in columns])
     present = {f"{table}.{column}" for table, columns in readings.items() for column in columns}
     yield from (rule for rule in CROSS if present.issuperset(rule.needs))
 
 
-def column_rules(table: TableSchema, column: Column, *, reading: Reading, there: Mapping[str, Reading], today: date) -> Iterator[Rule]:
-    """The rules of one column on its own: it can be read, it is in range, it is there."""
+def _column_rules(
+    table: TableSchema, column: Column, *, reading: Reading, there: Mapping[str, Reading], today: date
+) -> Iterator[Rule]:
+    """One column on its own: it can be read, it is in range, it is there."""
     fallback = FALLBACKS.get((table.name, column.name))
-    known = fallback if fallback and all(name in there for name in fallback.columns) else None
-    yield from _reading_rules(table, column, reading=reading, fallback=known)
+    if fallback and not set(fallback.columns).issubset(there):
+        fallback = None
+    yield from _reading_rules(table, column, reading=reading, fallback=fallback)
     if column.kind in ("number", "money"):
-        yield from _number_rules(table, column, fallback=known)
+        yield from _number_rules(table, column, fallback=fallback)
     if column.kind == "date":
         yield from _date_rules(table, column, today=today)
     if column.allowed:
         values = ", ".join("'" + value.replace("'", "''") + "'" for value in column.allowed)
-        yield _bad_value(table, column, "value not allowed", bad=f"{column.name} NOT IN ({values})", mend=f"write one of {values}")
+        other = f"{column.name} NOT IN ({values})"
+        yield _refuse(table, column, "a value not allowed", other, f"write one of {values}")
     if not column.nullable:
-        yield from _null_rules(table, column, fallback=known)
+        yield from _null_rules(table, column, fallback=fallback)
 
 
-def reference_rules(table: TableSchema, column: Column) -> Iterator[Rule]:
-    """A reference names a row of its parent. What refers to a row that repair dropped is told apart from what never had a parent."""
-    parent = column.references
-    key = TABLES[parent or ""].key
-    lost = f"EXISTS (SELECT 1 FROM {parent}__dropped AS gone WHERE gone.{key} = {table.name}.{column.name})"
-    dangling = f"{column.name} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent} AS p WHERE p.{key} = {table.name}.{column.name})"
-    yield _bad_value(
-        table, column, f"its row of {parent} was dropped", bad=f"{dangling} AND {lost}", mend=f"mend table {parent}, see above"
-    )
-    yield _bad_value(
-        table, column, f"not in table {parent}", bad=dangling, mend=f"add these rows to {parent}, or correct {column.name}"
-    )
+def _reading_rules(
+    table: TableSchema, column: Column, *, reading: Reading, fallback: Fallback | None
+) -> Iterator[Rule]:
+    """It was stored as it should be, or can at least be read."""
+    name = column.name
+    if reading.note:
+        yield Rule(table.name, name, reading.note.name, "info", reading.note.rows, "", Done(reading.note.said))
+    if not reading.raw or column.kind == "id":
+        return
+    what, example = ("date", "2024-01-31 or 2024-01-31 18:30:00") if column.kind == "date" else ("number", "1200.5")
+    unread, mend = f"{name} IS NULL AND {name}__raw IS NOT NULL", f"write {what}s as {example}"
+    if reading.rescue != "NULL":
+        meant = Assign(f"read as the {what} it means", name, reading.rescue)
+        known = f"{unread} AND ({reading.rescue}) IS NOT NULL"
+        yield Rule(table.name, name, f"a {what} in other notation", "error", known, mend, meant)
+    yield from _salvage(_refuse(table, column, f"not a {what}", unread, mend), fallback)
 
 
-def key_rules(table: TableSchema, columns: list[str]) -> Iterator[Rule]:
-    """The key is unique. Of conflicting rows the earliest stays, whatever order they are stored in."""
-    key = table.key or ""
+def _number_rules(table: TableSchema, column: Column, *, fallback: Fallback | None) -> Iterator[Rule]:
+    name, low, high = column.name, column.minimum, column.maximum
+    endless = _refuse(table, column, "infinite or NaN", f"abs({name}) > {_LARGEST}", "write a number, or nothing")
+    yield from _salvage(endless, fallback)
+    if low is not None:
+        mend = f"write {low:g} or more" + ("; what was given back belongs in table returns" if not low else "")
+        yield _refuse(table, column, f"below {low:g}", f"{name} < {low}", mend)
+    if high is not None:
+        yield _refuse(table, column, f"above {high:g}", f"{name} > {high}", f"write {high:g} or less")
+
+
+def _date_rules(table: TableSchema, column: Column, *, today: date) -> Iterator[Rule]:
+    name, tomorrow = column.name, midnight(Horizon(1, "days").after(today))
+    mend = "correct the date" + (", or leave it empty where it is not known" if column.nullable else "")
+    yield _refuse(table, column, f"before {_EARLIEST.year}", f"{name} < TIMESTAMP '{midnight(_EARLIEST)}'", mend)
+    yield _refuse(table, column, f"in the future, after {today}", f"{name} >= TIMESTAMP '{tomorrow}'", mend)
+
+
+def _null_rules(table: TableSchema, column: Column, *, fallback: Fallback | None) -> Iterator[Rule]:
+    missing = f"{column.name} IS NULL" + (f" OR trim({column.name}) = ''" if column.kind == "text" else "")
+    refused = _refuse(table, column, "NULL key" if column.name == table.key else "NULL", missing, "fill it in")
+    if fallback:  # not an error: the row says what the value is
+        yield replace(next(_salvage(refused, fallback)), name=f"NULL where {fallback.sql} is known", severity="info")
+    yield refused
+
+
+def _reference_rules(table: TableSchema, column: Column, *, parent: TableSchema) -> Iterator[Rule]:
+    """It names a row of its parent. What names a row that repair dropped is told apart from what never had a parent."""
+    name, same = column.name, f"p.{parent.key} = {table.name}.{column.name}"
+    dangling = f"{name} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent.name} AS p WHERE {same})"
+    dropped = f"EXISTS (SELECT 1 FROM {parent.name}__dropped AS p WHERE {same})"
+    mend = f"mend table {parent.name}, see above"
+    yield _refuse(table, column, f"its row of {parent.name} is dropped", f"{dangling} AND {dropped}", mend)
+    yield _refuse(table, column, f"not in table {parent.name}", dangling, f"add it to {parent.name}, or correct {name}")
+
+
+def _key_rules(table: TableSchema, *, key: str, columns: list[str]) -> Iterator[Rule]:
+    """The key is unique. Of rows in conflict the earliest stays, whatever order they are stored in."""
     rest = [name for name in sorted(columns, key=lambda name: name != table.time) if name != key]
-    copies, conflicts = _repeats(table, by=[key, *rest], order=[]), _repeats(table, by=[key], order=rest)
-    yield Rule(table.name, key, "exact copy of a row", "error", copies, "remove the copies", Drop("dropped, one kept"))
-    mend = f"make {key} unique, or give each row its own {key}"
-    yield Rule(table.name, key, "rows that differ share a key", "error", conflicts, mend, Drop("dropped, first kept"))
+    copies, one_kept = _repeats(table, by=[key, *rest], order=[]), Drop("dropped, one kept")
+    yield Rule(table.name, key, "exact copies of a row", "error", copies, "remove the copies", one_kept)
+    conflicts, first_kept = _repeats(table, by=[key], order=rest), Drop("dropped, first kept")
+    mend = f"give each row its own {key}, or merge them"
+    yield Rule(table.name, key, "rows that differ under one key", "error", conflicts, mend, first_kept)
 
 
 def _repeats(table: TableSchema, *, by: list[str], order: list[str]) -> str:
@@ -177,58 +225,15 @@ def _repeats(table: TableSchema, *, by: list[str], order: list[str]) -> str:
     return f"source_row IN (SELECT source_row FROM ({numbered}) AS numbered WHERE nth > 1)"
 
 
-def _reading_rules(table: TableSchema, column: Column, *, reading: Reading, fallback: Fallback | None) -> Iterator[Rule]:
-    name = column.name
-    if reading.note:
-        yield Rule(table.name, name, reading.note.name, "info", reading.note.rows, "", Done(reading.note.said))
-    if not reading.raw or column.kind == "id":
-        return
-    what, mend = ("date", "write YYYY-MM-DD or YYYY-MM-DD HH:MM:SS") if column.kind == "date" else ("number", "write plain numbers, 1200.5")
-    unread = f"{name} IS NULL AND {name}__raw IS NOT NULL"
-    rescue = Assign(f"read as the {what} it means", name, reading.rescue)
-    if reading.rescue != "NULL":
-        yield Rule(table.name, name, f"{what} in another notation", "error", f"{unread} AND ({reading.rescue}) IS NOT NULL", mend, rescue)
-    yield from _salvaged(_bad_value(table, column, f"not a {what}", bad=unread, mend=mend), fallback)
-
-
-def _number_rules(table: TableSchema, column: Column, *, fallback: Fallback | None) -> Iterator[Rule]:
-    name, low, high = column.name, column.minimum, column.maximum
-    endless = _bad_value(table, column, "infinite or NaN", bad=f"abs({name}) > {_LARGEST}", mend="write a number, or nothing")
-    yield from _salvaged(endless, fallback)
-    if low is not None:
-        mend = f"write {low:g} or more; what was given back belongs in table returns"
-        yield _bad_value(table, column, f"below {low:g}", bad=f"{name} < {low}", mend=mend)
-    if high is not None:
-        yield _bad_value(table, column, f"above {high:g}", bad=f"{name} > {high}", mend=f"write {high:g} or less")
-
-
-def _date_rules(table: TableSchema, column: Column, *, today: date) -> Iterator[Rule]:
-    tomorrow = midnight(Horizon(1, "days").after(today))
-    mend = "correct the date" + (", or leave it empty when it is not known" if column.nullable else "")
-    early, late = f"{column.name} < TIMESTAMP '{_EARLIEST}'", f"{column.name} >= TIMESTAMP '{tomorrow}'"
-    yield _bad_value(table, column, f"before {_EARLIEST.year}", bad=early, mend=mend)
-    yield _bad_value(table, column, f"in the future (after {today})", bad=late, mend=f"{mend}, or validate with a later today")
-
-
-def _null_rules(table: TableSchema, column: Column, *, fallback: Fallback | None) -> Iterator[Rule]:
-    blank = f"{column.name} IS NULL" + (f" OR trim({column.name}) = ''" if column.kind == "text" else "")
-    name = "NULL key" if column.name == table.key else "NULL"
-    if fallback:
-        known = f"({blank}) AND {fallback.sql} IS NOT NULL"
-        repair = Assign(f"set to {fallback.sql}", column.name, fallback.sql)
-        yield Rule(table.name, column.name, f"missing where {fallback.sql} is known", "info", known, "", repair)
-    yield _bad_value(table, column, name, bad=blank, mend="fill it in")
-
-
-def _bad_value(table: TableSchema, column: Column, name: str, *, bad: str, mend: str) -> Rule:
+def _refuse(table: TableSchema, column: Column, name: str, bad: str, mend: str) -> Rule:
     """An error whose repair costs the value where the column may be NULL, and the row where it may not."""
     repair = Assign("set to NULL", column.name, "NULL") if column.nullable else Drop()
     return Rule(table.name, column.name, name, "error", bad, mend, repair)
 
 
-def _salvaged(rule: Rule, fallback: Fallback | None) -> Iterator[Rule]:
-    """The rule, after one that keeps the rows whose value is known from elsewhere."""
+def _salvage(rule: Rule, fallback: Fallback | None) -> Iterator[Rule]:
+    """The rule, after one that keeps those of its rows whose value is known from other columns."""
     if fallback:
         repair = Assign(f"set to {fallback.sql}", rule.column, fallback.sql)
-        yield Rule(rule.table, rule.column, rule.name, "error", f"({rule.bad}) AND {fallback.sql} IS NOT NULL", rule.mend, repair)
+        yield replace(rule, bad=f"({rule.bad}) AND {fallback.sql} IS NOT NULL", repair=repair)
     yield rule

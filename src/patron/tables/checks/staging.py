@@ -6,27 +6,29 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from patron.tables.checks.reading import Reading, holds_integers, importable, read_column
+from patron.tables.checks.reading import Reading, Stored, holds_integers, importable, read_column
 from patron.tables.checks.rules import FALLBACKS
 from patron.tables.schema import TABLES, Column, TableSchema
 
 
 def stage_all(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, pa.Table]) -> dict[str, dict[str, Reading]]:
-    """How each column was read, by table. DuckDB then has every table by its name, with its texts that need judging as `<column>__raw`
-    and with `source_row` from 0, and beside it `<table>__dropped`, empty, for the keys of rows that a repair drops.
+    """How each column was read, by table. DuckDB then has every table by its name.
+
+    Beside the values it holds the texts that need judging, as `<column>__raw`, and `source_row` from 0;
+    `<table>__dropped` is there too, empty, for the keys of the rows that a repair drops.
     """
     imported = {name: _imported(TABLES[name], table) for name, table in stored.items()}
     text_ids = _text_entities(imported)
-    readings = {name: _read(connection, TABLES[name], table, text_ids=text_ids) for name, table in imported.items()}
+    readings = {name: _read(connection, TABLES[name], table=t, text_ids=text_ids) for name, t in imported.items()}
     for name, columns in readings.items():
         _stage(connection, name, columns)
     return readings
 
 
 def _imported(schema: TableSchema, table: pa.Table) -> pa.Table:
-    """The canonical columns in types that DuckDB takes, and `source_row`. A column without any value has Arrow's null type."""
+    """The canonical columns in types that DuckDB takes, and `source_row`. A column without values has the null type."""
     columns = {name: importable(table[name]) for name in schema.by_name if name in table.column_names}
-    columns = {name: pa.nulls(len(column)) if column.null_count == len(column) else column for name, column in columns.items()}
+    columns = {name: pa.nulls(len(c)) if c.null_count == len(c) else c for name, c in columns.items()}
     for name in set(schema.by_name) - set(columns):
         fallback = FALLBACKS.get((schema.name, name))
         if fallback and set(fallback.columns).issubset(columns):
@@ -52,16 +54,14 @@ def _entity(schema: TableSchema, column: Column) -> str:
     return column.references or schema.name
 
 
-def _read(connection: duckdb.DuckDBPyConnection, schema: TableSchema, table: pa.Table, *, text_ids: set[str]) -> dict[str, Reading]:
+def _read(
+    connection: duckdb.DuckDBPyConnection, schema: TableSchema, *, table: pa.Table, text_ids: set[str]
+) -> dict[str, Reading]:
     source = f"stored_{schema.name}"
     connection.register(source, table)
-    return {
-        column.name: read_column(
-            connection, column, source=source, stored=table[column.name].type, as_text=_entity(schema, column) in text_ids
-        )
-        for column in schema.columns
-        if column.name in table.column_names
-    }
+    there = [column for column in schema.columns if column.name in table.column_names]
+    stored = [Stored(column, table[column.name].type, source, connection) for column in there]
+    return {each.name: read_column(each, text_id=_entity(schema, each.column) in text_ids) for each in stored}
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, name: str, readings: Mapping[str, Reading]) -> None:

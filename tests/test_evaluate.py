@@ -1,0 +1,191 @@
+"""The long results table: its rows, its means, its pairing, and its refusal to drop anybody."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from patron.evaluation.evaluate import COLUMNS, evaluate
+from patron.evaluation.metrics import METRICS
+
+CONTEXT = {"data": "tiny", "task": "ltv_90d", "split": "temporal", "command": "python x.py", "commit": "abc1234"}
+SEEDS = {"zero": 1, "lightgbm": 2, "gnn": 3}
+CUTOFF = pd.Timestamp("2017-10-01")
+
+
+def make_truth(n: int = 120) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    spend = np.where(rng.random(n) < 0.4, 0.0, rng.lognormal(3, 1, n))
+    frame = pd.DataFrame({"customer_id": [f"c{i:03d}" for i in range(n)], "cutoff": CUTOFF, "label": spend})
+    return frame.assign(slice_new=np.arange(n) < 50, slice_dormant=np.arange(n) < 29)
+
+
+def predict(truth: pd.DataFrame, *, estimator: str, seed: int, fold: str, noise: float) -> pd.DataFrame:
+    rng = np.random.default_rng([len(estimator), seed, len(fold)])
+    known = np.log1p(truth["label"]) + rng.normal(0, noise, len(truth)) if noise else np.zeros(len(truth))
+    bounds = {"q10": known - 1, "q90": known + 40} if noise else {"q10": np.nan, "q90": np.nan}
+    decoded = {"ltv_mean": np.exp(known), "ltv_median": np.exp(known) - 1, "rank_score": known}
+    return truth[["customer_id", "cutoff"]].assign(estimator=estimator, seed=seed, fold=fold, **decoded, **bounds)
+
+
+def make_predictions(truth: pd.DataFrame, folds: tuple[str, ...] = ("a", "bb")) -> pd.DataFrame:
+    noises = {"zero": 0.0, "lightgbm": 1.0, "gnn": 1.2}
+    runs = [(name, seed, fold) for name, count in SEEDS.items() for seed in range(count) for fold in folds]
+    frames = [predict(truth, estimator=name, seed=s, fold=fold, noise=noises[name]) for name, s, fold in runs]
+    return pd.concat(frames, ignore_index=True)
+
+
+def run(predictions: pd.DataFrame, truth: pd.DataFrame, n_boot: int = 40) -> pd.DataFrame:
+    return evaluate(predictions, truth, n_boot=n_boot, seed=1, context=CONTEXT)
+
+
+def pick(results: pd.DataFrame, **where: str) -> pd.Series:
+    where = {"fold": "mean", "seed": "mean", "slice": "all", **where}
+    rows = results[(results[list(where)] == pd.Series(where)).all(axis=1)]
+    assert len(rows) == 1, (where, len(rows))
+    return rows.iloc[0]
+
+
+@pytest.fixture(scope="module")
+def truth() -> pd.DataFrame:
+    return make_truth()
+
+
+@pytest.fixture(scope="module")
+def predictions(truth: pd.DataFrame) -> pd.DataFrame:
+    return make_predictions(truth)
+
+
+@pytest.fixture(scope="module")
+def results(predictions: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    return run(predictions, truth)
+
+
+def test_columns_and_keys(results: pd.DataFrame) -> None:
+    assert list(results.columns) == list(COLUMNS)
+    assert not results.duplicated(["fold", "estimator", "seed", "slice", "metric"]).any()
+    for key, value in CONTEXT.items():
+        assert (results[key] == value).all()
+    detailed = results[(results["fold"] == "a") & (results["seed"] == "2")]
+    assert set(detailed["estimator"]) == {"gnn"}
+    assert set(detailed["metric"]) == set(METRICS)
+
+
+def test_each_cell_is_the_metric_of_that_cell(
+    results: pd.DataFrame, predictions: pd.DataFrame, truth: pd.DataFrame
+) -> None:
+    cell = predictions[(predictions["estimator"] == "gnn") & (predictions["seed"] == 1) & (predictions["fold"] == "bb")]
+    for name, metric in METRICS.items():
+        expected = metric(truth["label"], cell[list(metric.columns)].to_numpy().squeeze())
+        row = pick(results, estimator="gnn", seed="1", fold="bb", metric=name)
+        assert row["value"] == pytest.approx(expected, rel=1e-12)
+        assert row["lo"] < row["value"] < row["hi"]
+
+
+def test_means_over_folds_and_seeds(results: pd.DataFrame) -> None:
+    cells = results[(results["fold"] != "mean") & (results["seed"] != "mean") & (results["slice"] == "all")]
+    gnn = cells[(cells["estimator"] == "gnn") & (cells["metric"] == "spearman")]
+    assert pick(results, estimator="gnn", metric="spearman")["value"] == pytest.approx(gnn["value"].mean())
+    by_seed = gnn.groupby("seed")["value"].mean()
+    assert pick(results, estimator="gnn", metric="spearman", seed="2")["value"] == pytest.approx(by_seed["2"])
+    assert pick(results, estimator="gnn", metric="spearman_seed_sd")["value"] == pytest.approx(by_seed.std())
+    assert not ((results["estimator"] == "zero") & (results["metric"] == "spearman_seed_sd")).any()  # one seed
+
+
+def test_difference_is_paired(results: pd.DataFrame) -> None:
+    difference = pick(results, estimator="gnn", metric="spearman_minus_lightgbm")
+    ours, reference = (pick(results, estimator=name, metric="spearman") for name in ("gnn", "lightgbm"))
+    assert difference["value"] == pytest.approx(ours["value"] - reference["value"])
+    assert difference["lo"] <= difference["value"] <= difference["hi"]
+    unpaired = np.hypot(ours["hi"] - ours["lo"], reference["hi"] - reference["lo"])
+    assert difference["hi"] - difference["lo"] < unpaired
+
+
+def test_a_copy_of_the_reference_differs_by_exactly_nothing(truth: pd.DataFrame) -> None:
+    reference = predict(truth, estimator="lightgbm", seed=0, fold="a", noise=1.0)
+    results = run(pd.concat([reference, reference.assign(estimator="copy")]), truth)
+    row = pick(results, estimator="copy", metric="spearman_minus_lightgbm")
+    assert (row["value"], row["lo"], row["hi"]) == (0, 0, 0)
+
+
+def test_slices(results: pd.DataFrame, predictions: pd.DataFrame, truth: pd.DataFrame) -> None:
+    inside = truth["slice_new"].to_numpy()
+    cells = [frame for _, frame in predictions[predictions["estimator"] == "gnn"].groupby(["fold", "seed"])]
+    expected = [METRICS["nmae"](truth["label"][inside], frame["ltv_median"][inside]) for frame in cells]
+    new = pick(results, estimator="gnn", metric="nmae", slice="new")
+    assert (new["value"], new["n"]) == (pytest.approx(np.mean(expected)), 50)
+    assert pick(results, estimator="gnn", metric="nmae_minus_lightgbm", slice="new")["n"] == 50
+    small = pick(results, estimator="gnn", metric="nmae", slice="dormant")
+    assert np.isnan(small["value"])
+    assert small["n"] == 29
+
+
+def test_ceiling_row(results: pd.DataFrame, truth: pd.DataFrame) -> None:
+    row = pick(results, estimator="ceiling", metric="spearman_ceiling")
+    assert row["value"] == pytest.approx(np.sqrt(1 - (truth["label"] == 0).mean() ** 3))
+    assert row["n"] == 120
+
+
+def test_row_order_changes_nothing(results: pd.DataFrame, predictions: pd.DataFrame, truth: pd.DataFrame) -> None:
+    by_estimator = predictions.sample(frac=1, random_state=0).sort_values(
+        "estimator", key=lambda e: e.map(list(SEEDS).index)
+    )
+    pd.testing.assert_frame_equal(run(by_estimator, truth.sample(frac=1, random_state=1)), results, check_exact=True)
+
+
+def test_folds_of_the_truth_hold_their_own_rows(truth: pd.DataFrame) -> None:
+    folded = truth.assign(fold=np.where(np.arange(len(truth)) < 70, "a", "bb"))
+    parts = [
+        predict(part, estimator="lightgbm", seed=0, fold=str(fold), noise=1.0) for fold, part in folded.groupby("fold")
+    ]
+    results = run(pd.concat(parts), folded)
+    sizes = [pick(results, estimator="lightgbm", metric="mae", fold=fold)["n"] for fold in ("a", "bb", "mean")]
+    assert sizes == [70, 50, 120]
+    part = folded[folded["fold"] == "bb"]
+    expected = METRICS["spearman"](part["label"], parts[1]["rank_score"])
+    assert pick(results, estimator="lightgbm", metric="spearman", fold="bb")["value"] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="folds"):
+        run(parts[0], folded)
+
+
+def test_a_customer_at_several_cutoffs_is_one_cluster(truth: pd.DataFrame) -> None:
+    later = pd.concat([truth, truth.assign(cutoff=CUTOFF + pd.Timedelta(days=30))], ignore_index=True)
+    once = predict(truth, estimator="lightgbm", seed=0, fold="a", noise=1.0)
+    twice = pd.concat([once, once.assign(cutoff=CUTOFF + pd.Timedelta(days=30))])
+    one, two = run(once, truth), run(twice, later)  # the same rows twice tell nothing more
+    narrow, wide = (pick(results, estimator="lightgbm", metric="nmae") for results in (one, two))
+    assert (wide["lo"], wide["hi"]) == (pytest.approx(narrow["lo"]), pytest.approx(narrow["hi"]))
+
+
+SPOILT_PREDICTIONS = {
+    r"7 of 120 truth rows have no prediction by estimator 'zero' \(fold a, seed 0\).*'c000', 'c001'": lambda p: p.iloc[
+        7:
+    ],
+    "2 predictions by estimator 'gnn'.*repeat.*'c118', 'c119'": lambda p: pd.concat([p, p.iloc[-2:]]),
+    "120 of 120 truth rows have no prediction": lambda p: p.assign(customer_id=p["customer_id"] + "x"),
+    "belong to no truth row.*'x'": lambda p: pd.concat([p, p.iloc[[-1]].assign(customer_id="x")]),
+    "1 predictions by.*NaN.*'c003'": lambda p: p.assign(ltv_mean=p["ltv_mean"].mask(p.index == 3)),
+    "1 predictions by.*'lightgbm'.*NaN": lambda p: p.assign(q10=p["q10"].mask(p.index == 500)),
+    r"120 of 120.*'lightgbm' \(fold bb, seed 1\)": lambda p: p[(p["fold"] == "a") | (p["seed"] == 0)],
+}
+SPOILT_TRUTHS = {
+    "1 truth rows.*negative.*'c004'": lambda t: t.assign(label=t["label"].mask(t.index == 4, -1.0)),
+    "1 truth rows share customer_id and cutoff.*'c000'": lambda t: pd.concat([t, t.iloc[:1]]),
+    "slice_odd.*float64": lambda t: t.assign(slice_odd=1.0),
+}
+
+
+@pytest.mark.parametrize("message", SPOILT_PREDICTIONS)
+def test_nobody_is_dropped_silently(predictions: pd.DataFrame, truth: pd.DataFrame, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(SPOILT_PREDICTIONS[message](predictions), truth, n_boot=0)
+
+
+@pytest.mark.parametrize("message", SPOILT_TRUTHS)
+def test_a_wrong_truth_is_named(predictions: pd.DataFrame, truth: pd.DataFrame, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(predictions, SPOILT_TRUTHS[message](truth), n_boot=0)
+
+
+def test_context_must_be_complete(predictions: pd.DataFrame, truth: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="commit"):
+        evaluate(predictions, truth, n_boot=0, context={"data": "tiny"})

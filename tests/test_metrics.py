@@ -1,0 +1,169 @@
+"""Metrics against scipy, scikit-learn and hand values; weights against the sample they stand for; bootstrap draws."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+
+from patron.evaluation import metrics
+from patron.evaluation.bootstrap import Interval, cluster_weights, interval, weight_chunks
+from patron.evaluation.metrics import METRICS, decile_table, gains, spearman_ceiling
+
+TWO_COLUMNS = [name for name, metric in METRICS.items() if len(metric.columns) == 2]
+
+
+def sample(n: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Spend with many zeros, and a score with ties that knows something of it."""
+    rng = np.random.default_rng(seed)
+    y = np.where(rng.random(n) < 0.4, 0.0, rng.lognormal(3, 1, n))
+    return y, np.round(np.log1p(y) + rng.normal(0, 1, n), 1)
+
+
+def prediction_for(name: str, score: np.ndarray) -> np.ndarray:
+    return np.stack([score, score + 20], axis=1) if name in TWO_COLUMNS else score
+
+
+def test_against_scipy_and_sklearn() -> None:
+    y, score = sample()
+    assert metrics.spearman(y, score) == pytest.approx(spearmanr(y, score).statistic, abs=1e-14)
+    assert metrics.mae(y, score) == pytest.approx(mean_absolute_error(y, score))
+    assert metrics.nmae(y, score) == pytest.approx(mean_absolute_error(y, score) / y.mean())
+    assert metrics.rmse(y, score) == pytest.approx(root_mean_squared_error(y, score))
+
+
+def test_hand_values() -> None:
+    y, predicted = np.array([0.0, 10.0, 30.0, 0.0]), np.array([4.0, 10.0, 26.0, 4.0])
+    assert metrics.bias(y, predicted) == pytest.approx(44 / 40 - 1)
+    assert metrics.nmae(y, predicted) == pytest.approx(12 / 40)
+    assert metrics.rmse(y, predicted) == pytest.approx(np.sqrt(48 / 4))
+    bounds = np.array([[0, 1], [10, 12], [31, 40], [1, 2]])  # ends count as inside
+    assert metrics.coverage80(y, bounds) == pytest.approx(2 / 4)
+    assert metrics.coverage80_payers(y, bounds) == pytest.approx(1 / 2)
+    assert np.isnan(metrics.coverage80(y, np.full((4, 2), np.nan)))
+
+
+def google_gini(y: np.ndarray, score: np.ndarray) -> float:
+    """Normalised Gini of google/lifetime_value, metrics.py: rectangles under the gains curve, row by row."""
+
+    def raw(by: np.ndarray) -> float:
+        return 2 * np.mean(np.cumsum(y[np.argsort(-by, kind="stable")]) / y.sum()) - 1
+
+    return raw(score) / raw(y)
+
+
+def test_gini_is_googles_up_to_one_over_n() -> None:
+    y, _ = sample(2000)
+    untied = np.random.default_rng(1).normal(np.log1p(y), 1)
+    assert metrics.gini(y, y) == pytest.approx(1, abs=1e-12)
+    assert metrics.gini(y, untied) == pytest.approx(google_gini(y, untied), abs=2 / len(y))
+    assert metrics.gini(y, -y) == pytest.approx(-1, abs=1e-12)
+    chance = [metrics.gini(y, np.random.default_rng(seed).random(len(y))) for seed in range(100, 120)]
+    assert abs(np.mean(chance)) < 0.03
+
+
+def test_capture_by_hand() -> None:
+    y = np.arange(20.0)  # revenue 190; the two best are worth 19 + 18
+    assert metrics.capture10(y, y) == pytest.approx(37 / 190)
+    assert metrics.capture10(y, -y) == pytest.approx(1 / 190)
+    assert metrics.capture10(y, np.ones(20)) == pytest.approx(0.1)  # all tied: a tenth of everything
+    border = np.where(y == 19, 2.0, 1.0)  # the best alone, then one of 19 tied
+    assert metrics.capture10(y, border) == pytest.approx((19 + 171 / 19) / 190)
+    assert metrics.capture10(y[:15], y[:15]) == pytest.approx((14 + 0.5 * 13) / 105)  # a tenth of 15 is 1.5 customers
+    curve = gains(y, border)
+    assert np.interp(0.1, curve.customers, curve.revenue) == pytest.approx(metrics.capture10(y, border))
+
+
+def test_no_information_and_no_spend() -> None:
+    y, score = sample()
+    constant = np.full(len(y), 3.0)
+    assert metrics.spearman(y, constant) == 0
+    assert metrics.gini(y, constant) == 0
+    for name in ("spearman", "gini", "capture10", "nmae", "bias", "coverage80_payers"):
+        assert np.isnan(METRICS[name](np.zeros(len(y)), prediction_for(name, score))), name
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_weights_equal_the_replicated_sample(name: str) -> None:
+    y, score = sample(30)
+    prediction, metric = prediction_for(name, score), METRICS[name]
+    weights = np.random.default_rng(2).poisson(1.0, (25, len(y)))
+    expected = [metric(np.repeat(y, w), np.repeat(prediction, w, axis=0)) for w in weights]
+    np.testing.assert_allclose(metric(y, prediction, weights), expected, rtol=1e-12, atol=1e-13)
+    assert metric(y, prediction, weights[0]) == pytest.approx(expected[0], rel=1e-12)
+    assert metric(y, prediction, np.ones(len(y))) == metric(y, prediction)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_row_order_changes_nothing(name: str) -> None:
+    y, score = sample()
+    prediction, shuffled = prediction_for(name, score), np.random.default_rng(3).permutation(len(y))
+    assert METRICS[name](y[shuffled], prediction[shuffled]) == pytest.approx(METRICS[name](y, prediction), rel=1e-12)
+
+
+def test_sizes_that_differ_are_named() -> None:
+    with pytest.raises(ValueError, match="mae: 3 labels, 2 predictions"):
+        metrics.mae(np.zeros(3), np.zeros(2))
+
+
+def test_ceiling_is_what_an_untied_perfect_ranking_reaches() -> None:
+    y = np.concatenate([np.zeros(600), 1 + np.arange(400.0)])
+    untied = np.arange(1000.0)
+    assert spearman_ceiling(y) == pytest.approx(metrics.spearman(y, untied), abs=1e-5)
+
+
+def test_decile_table() -> None:
+    y = np.arange(100.0)
+    predictions = pd.DataFrame({"rank_score": y, "ltv_mean": 2 * y})
+    table = decile_table(y, predictions)
+    assert table["n"].tolist() == [10] * 10
+    first = table.iloc[0]
+    assert (first["decile"], first["actual_mean"], first["predicted_mean"]) == (1, 94.5, 189)
+    assert (first["actual_median"], first["bias"]) == (94.5, 1)
+    assert table["share_of_revenue"].sum() == pytest.approx(1)
+    assert table["share_with_spend"].iloc[-1] == 0.9  # the customer with spend 0
+    shuffled = np.random.default_rng(0).permutation(100)
+    pd.testing.assert_frame_equal(decile_table(y[shuffled], predictions.iloc[shuffled]), table)
+
+
+def test_decile_table_keeps_ties_together() -> None:
+    table = decile_table(np.ones(50), pd.DataFrame({"rank_score": np.zeros(50), "ltv_mean": np.zeros(50)}))
+    assert table["n"].tolist() == [0, 0, 0, 0, 0, 50, 0, 0, 0, 0]
+
+
+def test_cluster_weights_draw_customers_whole() -> None:
+    ids = np.array(["b", "a", "b", "c", "a", "b"])
+    weights = cluster_weights(ids, n_boot=500, rng=np.random.default_rng(0))
+    assert weights.shape == (500, 6)
+    for name in "abc":
+        assert (weights[:, ids == name] == weights[:, ids == name][:, :1]).all()
+    first_rows = weights[:, [1, 0, 3]]
+    assert (first_rows.sum(axis=1) == 3).all()
+    assert first_rows.mean() == pytest.approx(1)
+
+
+def test_chunks_do_not_change_the_draws() -> None:
+    codes, size = np.array([0, 1, 1, 4]), {"clusters": 7, "n_boot": 33}
+    whole = np.concatenate(list(weight_chunks(codes, **size, rng=np.random.default_rng(5))))
+    chunks = list(weight_chunks(codes, **size, rng=np.random.default_rng(5), chunk_bytes=8 * 7 * 5))
+    assert len(chunks) == 7
+    np.testing.assert_array_equal(np.concatenate(chunks), whole)
+
+
+def test_interval() -> None:
+    bounds = interval(np.arange(101.0), level=0.9)
+    assert (bounds.lo, bounds.hi) == (pytest.approx(5), pytest.approx(95))
+    assert interval(np.array([np.nan, 1.0, 1.0])) == Interval(1, 1)
+    assert np.isnan(interval(np.array([np.nan, np.nan, 1.0])).lo)
+    assert np.isnan(interval(np.array([])).hi)
+
+
+def test_interval_covers_the_truth() -> None:
+    """Cluster bootstrap of a mean: about 95 % of intervals hold the population's mean, two rows a customer."""
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(100):
+        y = np.repeat(rng.normal(5, 1, 60), 2)
+        weights = cluster_weights(np.repeat(np.arange(60), 2), n_boot=200, rng=rng)
+        bounds = interval(metrics.mae(y, np.zeros(120), weights))
+        held += bounds.lo <= 5 <= bounds.hi
+    assert 88 <= held <= 99
