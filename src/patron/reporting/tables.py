@@ -133,6 +133,19 @@ def write_between_markers(path: Path, *, key: str, text: str) -> None:
     os.replace(temporary, path)
 
 
+def write_results(results: pd.DataFrame, *, name: str, folder: Path, readme: Path | None) -> list[Path]:
+    """`folder/name.csv`, the long table, and its markdown between the markers of `readme` where those are; what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    csv = folder / f"{name}.csv"
+    temporary = csv.with_name(f".{csv.name}.writing")
+    results.to_csv(temporary, index=False)
+    os.replace(temporary, csv)
+    if readme is None or f"<!-- results:{name}:begin -->" not in readme.read_text(encoding="utf-8"):
+        return [csv]
+    write_between_markers(readme, key=name, text=markdown(results))
+    return [csv, readme]
+
+
 def _shown(columns: Iterable[str]) -> list[str]:
     """The metrics among the columns, in printed order; the difference to the reference last."""
     present = list(columns)

@@ -1,7 +1,7 @@
 """From tables as they were stored to a `Database` that keeps the rules, with a report of every row that did not.
 
-Every rule is one SQL query in DuckDB that gives the count and five samples at once. A repair follows its rule, so that
-later rules see the mended rows, and what a dropped order takes with it is counted where it happens. Strict mode takes
+Every rule is a SQL aggregate in DuckDB, and where it is broken five samples. A repair follows its rule, so that
+later rules see the mended values, and what a dropped order takes with it is counted where it happens. Strict mode takes
 the same path and then refuses, which is how its report can say what repair would do. Rows read = rows kept + rows
 reported as dropped, a table at a time.
 """
@@ -44,17 +44,18 @@ def validate(raw: Mapping[str, pa.Table], *, name: str, mode: Mode, today: date)
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         readings = stage_all(connection, stored)
-        rules = rules_for(readings, today=today)
-        broken = [enforce(connection, rule, rows=stored[rule.table].num_rows) for rule in rules]
+        rules, rows = rules_for(readings, today=today), {table: stored[table].num_rows for table in stored}
+        broken = list(enforce(connection, rules, readings=readings, rows=rows))
         derived = list(derive_parents(connection, readings))
-        found = (*absences(raw), *filter(None, broken), *derived, *emptied(connection, readings))
+        found = (*absences(raw), *broken, *derived, *emptied(connection, readings))
         staged = {table: list(columns) for table, columns in readings.items()} | {v.table: [v.column] for v in derived}
         report = Report(name, mode, found, _account(connection, raw, staged=staged, found=found))
         if report.refused:
             raise InvalidTables(report)
         tables = {
-            table: _collect(connection, table, columns=columns, stored=stored.get(table))
-            for table, columns in staged.items()
+            table: _collect(connection, table, columns=staged.get(table, []), stored=raw.get(table))
+            for table in TABLES
+            if table in raw or table in staged
         }
     return Validated(Database(name, tables), report)
 
@@ -86,16 +87,21 @@ def _collect(
     connection: duckdb.DuckDBPyConnection, name: str, *, columns: list[str], stored: pa.Table | None
 ) -> pa.Table:
     """The table as it is after repair, and beside its rows what else was stored with them."""
-    rows = connection.sql(f"SELECT {', '.join(columns)}, source_row FROM {name} ORDER BY source_row").to_arrow_table()
-    clean = rows.drop_columns(["source_row"])
-    others = stored.select(_others(name, stored)) if stored else clean.select([])
-    if not others.num_columns:
-        return clean
-    kept = np.zeros(len(others), dtype=bool)
-    kept[rows["source_row"].to_numpy()] = True
-    others = others.filter(pa.array(kept))
-    return pa.Table.from_arrays([*clean.columns, *others.columns], names=[*clean.column_names, *others.column_names])
+    others = _others(name, stored)
+    if not columns:  # it had no rows
+        return others
+    select = f"SELECT {', '.join([*columns, 'source_row'])} FROM {name} ORDER BY source_row"
+    rows = connection.sql(select).to_arrow_table()
+    if others.num_columns and len(rows) < len(others):
+        kept = np.zeros(len(others), dtype=bool)
+        kept[rows["source_row"].to_numpy()] = True
+        others = others.filter(pa.array(kept))
+    names = [*columns, *others.column_names]
+    return pa.Table.from_arrays([*(rows[column] for column in columns), *others.columns], names=names)
 
 
-def _others(name: str, stored: pa.Table) -> list[int]:
-    return [i for i, column in enumerate(stored.column_names) if column not in TABLES[name].by_name]
+def _others(name: str, stored: pa.Table | None) -> pa.Table:
+    """The columns that are not canonical."""
+    if stored is None:
+        return pa.table({})
+    return stored.select([i for i, column in enumerate(stored.column_names) if column not in TABLES[name].by_name])

@@ -22,7 +22,7 @@ _DAY_FIRST = tuple(f"%d{mark}%m{mark}%Y" for mark in "/.-")
 _MONTH_FIRST = tuple(f"%m{mark}%d{mark}%Y" for mark in "/.-")
 _CERTAIN = ("%Y%m%d", "%d %b %Y", "%d-%b-%Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y")
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
-_PRESENT = {"id": "BIGINT", "date": "TIMESTAMP", "text": "VARCHAR", "number": "DOUBLE", "money": "DOUBLE"}
+_SQL = {"id": "BIGINT", "date": "TIMESTAMP", "text": "VARCHAR", "number": "DOUBLE", "money": "DOUBLE"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Stored:
     def count(self, *tests: str) -> tuple[int, ...]:
         """The number of rows of which each test is true."""
         counts = ", ".join(f"count(CASE WHEN {test} THEN 1 END)" for test in tests)
-        return self.connection.sql(f"SELECT {counts} FROM {self.source}").fetchall()[0]
+        return self.connection.execute(f"SELECT {counts} FROM {self.source}").fetchall()[0]
 
 
 def importable(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -101,9 +101,9 @@ def holds_integers(stored: pa.DataType) -> bool:
 
 
 def read_column(stored: Stored, *, text_id: bool) -> Reading:
-    """How a stored column becomes its kind. An id becomes text or int64, by `text_id`."""
+    """How a stored column becomes its kind; text_id says of an id that it becomes text, not int64."""
     if pa.types.is_null(stored.type):
-        return Reading(f"CAST(NULL AS {'VARCHAR' if text_id else _PRESENT[stored.column.kind]})")
+        return Reading(f"CAST(NULL AS {'VARCHAR' if text_id else _SQL[stored.column.kind]})")
     match stored.column.kind:
         case "id":
             return _text_id(stored) if text_id else Reading(f"CAST({stored.name} AS BIGINT)")

@@ -16,7 +16,8 @@ class Violation:
 
     `column` is empty when the table itself is meant; `share` is of the rows read; `samples` are at most five keys, with
     the value where there is one. `mend` is what the user can do; `remedy` is what repair does, empty for warnings and
-    for what it cannot repair; `dropped` and `fixed` count the rows that it takes, or in strict mode would take.
+    for what it cannot repair; `fixed` and `dropped` count the rows that it takes, or in strict mode would take. A row
+    that breaks two rules counts for both and is dropped by the first.
     """
 
     table: str
@@ -45,7 +46,9 @@ class Violation:
         """One line: what to do, and what repair does or has done about it."""
         if not self.remedy:
             return f"mend: {self.mend}"
-        said = f"{self.remedy} ({self.dropped + self.fixed:,} rows)"
+        taken = self.dropped + self.fixed
+        others = "; the others break a rule above" if taken < self.count else ""
+        said = f"{self.remedy} ({taken:,} row{'s' * (taken != 1)}{others})"
         if self.severity == "info":  # corrected in either mode: nothing is left for the user to do
             return f"done: {said}"
         return f"mend: {self.mend}; mode='repair': {said}" if mode == "strict" else f"done: {said}; better: {self.mend}"

@@ -79,7 +79,7 @@ CROSS = (
         f"CAST(registration_date AS DATE) > CAST({_FIRST_ORDER} AS DATE)",
         "correct the registration date or the order's",
         Assign("set to the first order's date", "registration_date", _FIRST_ORDER),
-        needs=("customers.registration_date", "orders.customer_id", "orders.order_date"),
+        needs=("customers.customer_id", "customers.registration_date", "orders.customer_id", "orders.order_date"),
     ),
     Rule(
         "orders", "order_date", "the same instant in every order", "warning",
@@ -88,7 +88,7 @@ CROSS = (
     ),
     Rule(
         "orders", "order_id", "no items in order_items", "warning",
-        "NOT EXISTS (SELECT 1 FROM order_items AS i WHERE i.order_id = orders.order_id)",
+        "order_id NOT IN (SELECT order_id FROM order_items)",
         "check that order_items is complete; such an order counts, with an amount of 0",
         needs=("orders.order_id", "order_items.order_id"),
     ),
@@ -150,7 +150,7 @@ def _column_rules(
         other = f"{column.name} NOT IN ({values})"
         yield _refuse(table, column, "a value not allowed", other, f"write one of {values}")
     if not column.nullable:
-        yield from _null_rules(table, column, fallback=fallback)
+        yield from _null_rules(table, column, reading=reading, fallback=fallback)
 
 
 def _reading_rules(
@@ -176,7 +176,7 @@ def _number_rules(table: TableSchema, column: Column, *, fallback: Fallback | No
     endless = _refuse(table, column, "infinite or NaN", f"abs({name}) > {_LARGEST}", "write a number, or nothing")
     yield from _salvage(endless, fallback)
     if low is not None:
-        mend = f"write {low:g} or more" + ("; what was given back belongs in table returns" if not low else "")
+        mend = f"write {low:g} or more" + ("; returns belong in table returns" if table.name == "order_items" else "")
         yield _refuse(table, column, f"below {low:g}", f"{name} < {low}", mend)
     if high is not None:
         yield _refuse(table, column, f"above {high:g}", f"{name} > {high}", f"write {high:g} or less")
@@ -189,8 +189,12 @@ def _date_rules(table: TableSchema, column: Column, *, today: date) -> Iterator[
     yield _refuse(table, column, f"in the future, after {today}", f"{name} >= TIMESTAMP '{tomorrow}'", mend)
 
 
-def _null_rules(table: TableSchema, column: Column, *, fallback: Fallback | None) -> Iterator[Rule]:
-    missing = f"{column.name} IS NULL" + (f" OR trim({column.name}) = ''" if column.kind == "text" else "")
+def _null_rules(table: TableSchema, column: Column, *, reading: Reading, fallback: Fallback | None) -> Iterator[Rule]:
+    missing = f"{column.name} IS NULL"
+    if column.kind == "text":
+        missing += f" OR trim({column.name}) = ''"
+    elif reading.raw and column.kind != "id":  # what is there and cannot be read has its own rule
+        missing += f" AND {column.name}__raw IS NULL"
     refused = _refuse(table, column, "NULL key" if column.name == table.key else "NULL", missing, "fill it in")
     if fallback:  # not an error: the row says what the value is
         yield replace(next(_salvage(refused, fallback)), name=f"NULL where {fallback.sql} is known", severity="info")
@@ -199,30 +203,29 @@ def _null_rules(table: TableSchema, column: Column, *, fallback: Fallback | None
 
 def _reference_rules(table: TableSchema, column: Column, *, parent: TableSchema) -> Iterator[Rule]:
     """It names a row of its parent. What names a row that repair dropped is told apart from what never had a parent."""
-    name, same = column.name, f"p.{parent.key} = {table.name}.{column.name}"
-    dangling = f"{name} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent.name} AS p WHERE {same})"
-    dropped = f"EXISTS (SELECT 1 FROM {parent.name}__dropped AS p WHERE {same})"
-    mend = f"mend table {parent.name}, see above"
-    yield _refuse(table, column, f"its row of {parent.name} is dropped", f"{dangling} AND {dropped}", mend)
-    yield _refuse(table, column, f"not in table {parent.name}", dangling, f"add it to {parent.name}, or correct {name}")
+    name, dropped = column.name, f"(SELECT {parent.key} FROM {parent.name}__dropped)"
+    orphan = f"{name} IS NOT NULL AND {name} NOT IN (SELECT {parent.key} FROM {parent.name} WHERE NOT doomed)"
+    lost, mend = f"{orphan} AND {name} IN {dropped}", f"mend table {parent.name}, see above"
+    yield _refuse(table, column, f"its row of {parent.name} is dropped", lost, mend)
+    unknown, mend = f"{orphan} AND {name} NOT IN {dropped}", f"add it to {parent.name}, or correct {name}"
+    yield _refuse(table, column, f"not in table {parent.name}", unknown, mend)
 
 
 def _key_rules(table: TableSchema, *, key: str, columns: list[str]) -> Iterator[Rule]:
-    """The key is unique. Of rows in conflict the earliest stays, whatever order they are stored in."""
+    """The key is unique. Of rows in conflict the earliest sound one stays, whatever order they are stored in."""
     rest = [name for name in sorted(columns, key=lambda name: name != table.time) if name != key]
-    copies, one_kept = _repeats(table, by=[key, *rest], order=[]), Drop("dropped, one kept")
-    yield Rule(table.name, key, "exact copies of a row", "error", copies, "remove the copies", one_kept)
-    conflicts, first_kept = _repeats(table, by=[key], order=rest), Drop("dropped, first kept")
+    order = ", ".join(["doomed", *rest, "source_row"])
+    numbered = (
+        f"SELECT source_row, row_number() OVER (PARTITION BY {key} ORDER BY {order}) AS nth, "
+        f"row_number() OVER (PARTITION BY {', '.join([key, *rest])} ORDER BY doomed, source_row) AS copy "
+        f"FROM {table.name} WHERE {key} IN (SELECT {key} FROM {table.name} GROUP BY {key} HAVING count(*) > 1)"
+    )
+    among = f"source_row IN (SELECT source_row FROM ({numbered}) AS numbered WHERE"
+    copies, conflicts = f"{among} copy > 1)", f"{among} nth > 1 AND copy = 1)"
+    one_kept, first_kept = Drop("dropped, one kept"), Drop("dropped, first kept")
     mend = f"give each row its own {key}, or merge them"
+    yield Rule(table.name, key, "exact copies of a row", "error", copies, "remove the copies", one_kept)
     yield Rule(table.name, key, "rows that differ under one key", "error", conflicts, mend, first_kept)
-
-
-def _repeats(table: TableSchema, *, by: list[str], order: list[str]) -> str:
-    """True of the second and later rows with the same `by`. Only rows whose key is repeated are sorted."""
-    repeated = f"SELECT {table.key} FROM {table.name} GROUP BY {table.key} HAVING count(*) > 1"
-    window = f"row_number() OVER (PARTITION BY {', '.join(by)} ORDER BY {', '.join([*order, 'source_row'])})"
-    numbered = f"SELECT source_row, {window} AS nth FROM {table.name} WHERE {table.key} IN ({repeated})"
-    return f"source_row IN (SELECT source_row FROM ({numbered}) AS numbered WHERE nth > 1)"
 
 
 def _refuse(table: TableSchema, column: Column, name: str, bad: str, mend: str) -> Rule:

@@ -14,8 +14,8 @@ from patron.tables.schema import TABLES, Column, TableSchema
 def stage_all(connection: duckdb.DuckDBPyConnection, stored: Mapping[str, pa.Table]) -> dict[str, dict[str, Reading]]:
     """How each column was read, by table. DuckDB then has every table by its name.
 
-    Beside the values it holds the texts that need judging, as `<column>__raw`, and `source_row` from 0;
-    `<table>__dropped` is there too, empty, for the keys of the rows that a repair drops.
+    Beside the values it holds the texts that need judging, as `<column>__raw`, `source_row` from 0, and whether a row
+    is `doomed`: not yet. `<table>__dropped` is there too, empty, for the keys of the rows that a repair drops.
     """
     imported = {name: _imported(TABLES[name], table) for name, table in stored.items()}
     text_ids = _text_entities(imported)
@@ -39,10 +39,11 @@ def _imported(schema: TableSchema, table: pa.Table) -> pa.Table:
 def _text_entities(imported: Mapping[str, pa.Table]) -> set[str]:
     """The tables whose ids are not stored as integers everywhere, in their own table and in those that refer to it."""
     return {
-        _entity(TABLES[name], column)
+        entity
         for name, table in imported.items()
         for column in TABLES[name].columns
-        if column.kind == "id" and column.name in table.column_names and not _counts_as_integer(table[column.name].type)
+        if column.name in table.column_names and not _counts_as_integer(table[column.name].type)
+        if (entity := _entity(TABLES[name], column))
     }
 
 
@@ -50,8 +51,9 @@ def _counts_as_integer(stored: pa.DataType) -> bool:
     return holds_integers(stored) or pa.types.is_null(stored)  # no values: it takes the type of the others
 
 
-def _entity(schema: TableSchema, column: Column) -> str:
-    return column.references or schema.name
+def _entity(schema: TableSchema, column: Column) -> str | None:
+    """The table whose ids a column holds, None for a column that holds no ids."""
+    return column.references or schema.name if column.kind == "id" else None
 
 
 def _read(
@@ -67,7 +69,8 @@ def _read(
 def _stage(connection: duckdb.DuckDBPyConnection, name: str, readings: Mapping[str, Reading]) -> None:
     values = [f"{reading.value} AS {column}" for column, reading in readings.items()]
     texts = [f"{reading.raw} AS {column}__raw" for column, reading in readings.items() if reading.raw]
-    connection.execute(f"CREATE TABLE {name} AS SELECT {', '.join(['source_row', *values, *texts])} FROM stored_{name}")
+    columns = ", ".join(["source_row", "FALSE AS doomed", *values, *texts])
+    connection.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM stored_{name}")
     connection.unregister(f"stored_{name}")
     if (key := TABLES[name].key) in readings:
         connection.execute(f"CREATE TABLE {name}__dropped AS SELECT {key} FROM {name} LIMIT 0")

@@ -1,0 +1,23 @@
+"""Fit all estimators of a benchmark, write `results/<name>.csv` and its table in the README.
+
+python scripts/benchmark.py experiment=complete_journey_90d
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from patron.config import BenchmarkConfig, entry
+from patron.pipeline import run_all
+from patron.reporting.tables import console, write_results
+
+
+def main(config: BenchmarkConfig) -> None:
+    results = run_all(config)
+    Console().print(console(results))
+    for path in write_results(results, name=config.name, folder=config.results, readme=config.readme):
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    entry(main, schema=BenchmarkConfig, configs=Path(__file__).parents[1] / "configs", name="benchmark")

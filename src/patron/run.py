@@ -1,0 +1,93 @@
+"""A run is a folder, the same for every estimator:
+
+`config.yaml` (resolved) · `report.json` (versions, commit, seed, metrics, timings, peak memory) · `predictions.parquet` ·
+`estimator.joblib`, `checkpoint.ckpt` · TensorBoard events · `DONE`, written last. A folder with `DONE` is left alone unless `force=true`.
+"""
+
+import json
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+_PACKAGES = ("torch", "torch-geometric", "pytorch-lightning", "lightgbm", "duckdb", "numpy", "pandas", "patron")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One estimator at one seed."""
+
+    path: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything of the run has been written."""
+        return (self.path / "DONE").exists()
+
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Make the folder, without `DONE` until `finish`, and write `config.yaml`."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / "DONE").unlink(missing_ok=True)
+        _write(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+
+    def finish(self, *, predictions: pd.DataFrame, report: Mapping[str, Any]) -> None:
+        """Write predictions and report, then `DONE`."""
+        partial = self.path / "predictions.parquet.partial"
+        predictions.to_parquet(partial, index=False)
+        partial.rename(self.path / "predictions.parquet")
+        _write(self.path / "report.json", json.dumps({**provenance(), **report}, indent=1, default=str))
+        _write(self.path / "DONE", "")
+
+    def config(self) -> dict[str, Any]:
+        """What `begin` was given. Raises ValueError if this is no run."""
+        file = self.path / "config.yaml"
+        if not file.exists():
+            raise ValueError(f"{self.path} is not a run: it has no config.yaml; a run is a folder that scripts/train.py made")
+        return yaml.safe_load(file.read_text())
+
+    def predictions(self) -> pd.DataFrame:
+        """The predictions of a finished run."""
+        return pd.read_parquet(self.path / "predictions.parquet")
+
+
+def provenance() -> dict[str, Any]:
+    """Where a number comes from: command, commit, versions, machine, and the peak memory of this process in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    return {"command": command(), "commit": commit(), "versions": versions, "platform": platform.platform(), "peak_memory_mb": round(peak)}
+
+
+def command() -> str:
+    """The command line of this process, as one would type it at the top of the repository."""
+    script = Path(sys.argv[0])
+    name = f"{script.parent.name}/{script.name}" if script.parent.name == "scripts" else script.name
+    arguments = [argument.removeprefix("++") for argument in sys.argv[1:]]
+    return " ".join(["python", name, *(f"'{a}'" if any(c in a for c in " [](){}*") else a for a in arguments)])
+
+
+def commit() -> str:
+    """The short hash of the source that runs, with `+` if it has uncommitted changes; `unknown` outside a checkout."""
+    try:
+        here = Path(__file__).parent
+        head = _git(here, "rev-parse", "--short", "HEAD")
+        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no", "--", "..", "../../configs") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.rename(path)
