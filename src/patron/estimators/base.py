@@ -1,7 +1,6 @@
 """The one seam of the modelling: anything that turns the past into expected spend is an `Estimator`."""
 
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -69,8 +68,3 @@ def predictions(
     default = dict(ltv_median=mean, rank_score=mean)
     columns = {name: default.get(name, nothing) if values is None else values for name, values in given.items()}
     return rows.frame[["customer_id", "cutoff"]].assign(**columns)
-
-
-def first_cutoff(*tables: TaskTable) -> date:
-    """The earliest cutoff of all `tables`."""
-    return min(table.cutoffs[0] for table in tables)

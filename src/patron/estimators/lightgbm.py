@@ -1,6 +1,7 @@
 """LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone or on all of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import lightgbm
@@ -10,7 +11,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.decode import Residuals
-from patron.estimators.base import Setting, Stored, first_cutoff, predictions
+from patron.estimators.base import Setting, Stored, predictions
 from patron.features.asof import RFM, TEXT, FeatureSpec, design, specify
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.tables.database import Database
@@ -28,30 +29,64 @@ class LightGBMConfig:
     params: Mapping[str, float | int | str | bool]
 
 
-class LightGBM(Stored):
-    """Boosted trees on log1p of spend, decoded to money by the residuals of the validation rows."""
+@dataclass(frozen=True)
+class Scale:
+    """A transform of spend that boosting fits by squared error; with `offset` it starts from the pace of the past."""
+
+    forward: Callable[[np.ndarray], np.ndarray]
+    offset: bool
+
+
+def _fourth_root(spend: np.ndarray) -> np.ndarray:
+    return np.asarray(spend**0.25)
+
+
+# The log ranks best where many spend nothing, the fourth root where few do, and money is best decoded from the fourth root
+# with an offset, since trees alone cut the heavy tail into steps. Chosen on validation rows (LOG.md, 2026-11-22).
+SCALES = (Scale(np.log1p, offset=False), Scale(_fourth_root, offset=True))
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """A booster on one scale, and mean and standard deviation of what it said of rows it had not learned from."""
 
     booster: lightgbm.Booster
-    residuals: Residuals
+    centre: float
+    spread: float
+
+
+class LightGBM(Stored):
+    """Boosted trees on two scales of spend: their standardised sum ranks, the second is decoded to money by its validation residuals."""
+
     spec: FeatureSpec
     words: Encoder
+    boosted: tuple[Boosted, ...]
+    residuals: Residuals
 
     def __init__(self, config: LightGBMConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        first = train.at(first_cutoff(train))
+        first = train.at(train.cutoffs[0])
         self.words = fit_encoder(design(db, rows=first, spec=self.spec)[list(TEXT)])
-        tuned = self._boost(self._matrix(db, train), train.label, valid=(self._matrix(db, val), val.label))
-        self.residuals = Residuals.fit(_predict(tuned, self._matrix(db, val)), val.label)
-        self.booster = self._boost(self._matrix(db, refit), refit.label, trees=max(1, tuned.best_iteration))
+        known, checked, everything = (self._matrix(db, rows) for rows in (train, val, refit))
+        boosted = []
+        for scale in SCALES:
+            tuned = self._boost(known, train.label, scale=scale, valid=(checked, val.label))
+            held_out = _apply(tuned, checked, scale=scale)
+            final = self._boost(everything, refit.label, scale=scale, trees=max(1, tuned.best_iteration))
+            boosted.append(Boosted(final, held_out.mean(), max(held_out.std(), 1e-9)))
+        self.boosted, self.residuals = tuple(boosted), Residuals.fit(_log_spend(held_out), val.label)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        location = _predict(self.booster, self._matrix(db, rows))
+        matrix = self._matrix(db, rows)
+        said = [_apply(one.booster, matrix, scale=scale) for one, scale in zip(self.boosted, SCALES, strict=True)]
+        rank = sum((z - one.centre) / one.spread for one, z in zip(self.boosted, said, strict=True))
+        location = _log_spend(said[-1])
         low, median, high = (self.residuals.quantile(location, level) for level in (0.1, 0.5, 0.9))
-        return predictions(rows, mean=self.residuals.mean(location), median=median, rank=location, low=low, high=high)
+        return predictions(rows, mean=self.residuals.mean(location), median=median, rank=np.asarray(rank), low=low, high=high)
 
     def _matrix(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         features = design(db, rows=rows, spec=self.spec)
@@ -61,17 +96,28 @@ class LightGBM(Stored):
         return features.drop(columns=list(TEXT)).join(pd.DataFrame(words, index=features.index).add_prefix("text_"))
 
     def _boost(
-        self, matrix: pd.DataFrame, y: np.ndarray, *, trees: int | None = None, valid: tuple[pd.DataFrame, np.ndarray] | None = None
+        self, matrix: pd.DataFrame, y: np.ndarray, *, scale: Scale, trees: int = 0, valid: tuple[pd.DataFrame, np.ndarray] | None = None
     ) -> lightgbm.Booster:
-        # Column names may hold what LightGBM's JSON refuses, so it gets positions.
-        data = lightgbm.Dataset(matrix.to_numpy(), np.log1p(y))
         params: dict[str, Any] = {**self.config.params, "objective": "regression", "seed": self.setting.seed, "deterministic": True, "verbosity": -1}
+        # Column names may hold what LightGBM's JSON refuses, so it gets positions.
+        data = lightgbm.Dataset(matrix.to_numpy(), scale.forward(y), init_score=_offset(matrix, scale))
         if valid is None:
-            return lightgbm.train(params, data, num_boost_round=trees or self.config.max_trees)
-        check = data.create_valid(valid[0].to_numpy(), np.log1p(valid[1]))
+            return lightgbm.train(params, data, num_boost_round=trees)
+        rows, labels = valid
+        check = data.create_valid(rows.to_numpy(), scale.forward(labels), init_score=_offset(rows, scale))
         stop = lightgbm.early_stopping(self.config.patience, verbose=False)
         return lightgbm.train(params, data, num_boost_round=self.config.max_trees, valid_sets=[check], callbacks=[stop])
 
 
-def _predict(booster: lightgbm.Booster, matrix: pd.DataFrame) -> np.ndarray:
-    return np.asarray(booster.predict(matrix.to_numpy()), dtype=np.float64)
+def _apply(booster: lightgbm.Booster, matrix: pd.DataFrame, *, scale: Scale) -> np.ndarray:
+    boosted = np.asarray(booster.predict(matrix.to_numpy()), dtype=np.float64)
+    offset = _offset(matrix, scale)
+    return boosted if offset is None else boosted + offset
+
+
+def _offset(matrix: pd.DataFrame, scale: Scale) -> np.ndarray | None:
+    return scale.forward(matrix["spend_pace"].fillna(0).to_numpy()) if scale.offset else None
+
+
+def _log_spend(fourth_root: np.ndarray) -> np.ndarray:
+    return np.log1p(np.maximum(fourth_root, 0) ** 4)
