@@ -1,8 +1,8 @@
 """The only date arithmetic in patron.
 
-Instants are naive UTC with microseconds. A cutoff is a calendar date and stands for the midnight that starts it, so that the
-past is everything with `time <= midnight` and a label window is `(cutoff, cutoff + horizon]`. Tables that hold dates without
-a time of day put an order of the cutoff's own date into the past.
+Instants are naive UTC with microseconds. A cutoff is a calendar date and stands for the midnight that starts it, so
+that the past is everything with `time <= midnight` and a label window is `(cutoff, cutoff + horizon]`. Tables that
+hold dates without a time of day put an order of the cutoff's own date into the past.
 """
 
 import re
@@ -16,12 +16,20 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 DAY_SECONDS = 86_400
-_UNITS: dict[str, Literal["days", "months"]] = {"d": "days", "day": "days", "days": "days", "m": "months", "month": "months", "months": "months"}
+_UNITS: dict[str, Literal["days", "months"]] = {
+    "d": "days",
+    "day": "days",
+    "days": "days",
+    "m": "months",
+    "month": "months",
+    "months": "months",
+}
 
 
 @dataclass(frozen=True, order=True)
 class Horizon:
-    """A length of calendar time, written `90d` or `12m`. Months end on the same day of the month, or on its last day."""
+    """A length of calendar time, written `90d` or `12m`. Months end on the same day of the month, or on its last
+    day."""
 
     amount: int
     unit: Literal["days", "months"]
@@ -58,9 +66,7 @@ class Horizon:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
+        return core_schema.no_info_plain_validator_function(cls.parse, serialization=core_schema.to_string_ser_schema())
 
 
 def midnight(day: date) -> datetime:

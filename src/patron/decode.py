@@ -1,7 +1,9 @@
-"""From the log back to money. A model of log1p(spend) has residuals; what they were on the validation rows says how to decode.
+"""From the log back to money. A model of log1p(spend) has residuals; what they were on the validation rows says how
+to decode.
 
-`expm1(mean(log1p y))` recovers only a part of the revenue (field note 6). Here the residuals of each tenth of the predictions are
-kept, and mean, median and quantiles are those of `expm1(prediction + residual)`: Duan's smearing estimator (1983), by decile.
+`expm1(mean(log1p y))` recovers only a part of the revenue (field note 6). Here the residuals of each tenth of the
+predictions are kept, and mean, median and quantiles are those of `expm1(prediction + residual)`: Duan's smearing
+estimator (1983), by decile.
 """
 
 from dataclasses import dataclass
@@ -21,7 +23,8 @@ class Residuals:
 
     @classmethod
     def fit(cls, predicted: np.ndarray, y: np.ndarray, *, bins: int = 10, minimum: int = 50) -> Self:
-        """The residuals of log1p(y) about `predicted`, both [n]: ten bins, or fewer where a bin would hold under `minimum` rows."""
+        """The residuals of log1p(y) about `predicted`, both [n]: ten bins, or fewer where a bin would hold under
+        `minimum` rows."""
         edges = _edges(predicted, bins=bins, minimum=minimum)
         residual, bin_of = np.log1p(y) - predicted, np.searchsorted(edges, predicted, side="right")
         everywhere = np.quantile(residual, LEVELS)
@@ -53,7 +56,8 @@ class MeanCorrection:
 
     @classmethod
     def fit(cls, predicted: np.ndarray, y: np.ndarray, *, bins: int = 10, minimum: int = 50) -> Self:
-        """The factors that make the mean of `predicted` that of `y` in every bin, both [n] in money, kept within [1/3, 3]."""
+        """The factors that make the mean of `predicted` that of `y` in every bin, both [n] in money, kept within
+        [1/3, 3]."""
         edges = _edges(predicted, bins=bins, minimum=minimum)
         bin_of = np.searchsorted(edges, predicted, side="right")
         totals = [np.bincount(bin_of, weights=values, minlength=len(edges) + 1) for values in (y, predicted)]
@@ -65,7 +69,8 @@ class MeanCorrection:
 
 
 def interpolated(quantiles: np.ndarray, *, levels: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Spend at the levels `at` [L] from quantiles of log1p of spend [n, Q] at `levels` [Q]: [n, L], flat beyond the outer ones."""
+    """Spend at the levels `at` [L] from quantiles of log1p of spend [n, Q] at `levels` [Q]: [n, L], flat beyond the
+    outer ones."""
     upper = np.clip(np.searchsorted(levels, at), 1, len(levels) - 1)
     share = np.clip((at - levels[upper - 1]) / (levels[upper] - levels[upper - 1]), 0, 1)
     return np.maximum(np.expm1(quantiles[:, upper - 1] * (1 - share) + quantiles[:, upper] * share), 0)

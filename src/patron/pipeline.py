@@ -2,19 +2,19 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Iterator, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from patron.config import Config, dump
-from patron.estimators import Estimator, EstimatorConfig, Setting, build, is_seeded
+from patron.estimators import EstimatorConfig, Setting, build, is_seeded
 from patron.evaluation.evaluate import evaluate
 from patron.evaluation.metrics import METRICS
 from patron.reporting.tensorboard import log_embeddings, log_run

@@ -13,7 +13,8 @@ from patron.tables.schema import TABLES
 
 
 def small_shop(*, customers: int = 150, seed: int = 0) -> Database:
-    """A shop of 2020-01-01 to 2021-06-30 with tastes: customers buy mostly from one of four categories, at a rate of their own.
+    """A shop of 2020-01-01 to 2021-06-30 with tastes: customers buy mostly from one of four categories, at a rate of
+    their own.
 
     All tables that reach features or graph are there: returns, campaigns, and one customer (id 0) who never ordered.
     """
@@ -22,7 +23,11 @@ def small_shop(*, customers: int = 150, seed: int = 0) -> Database:
     joined = rng.integers(0, 300, customers)
     owner = np.repeat(np.arange(1, customers), rng.poisson(rate[1:]) + 1)
     day = joined[owner] + (rng.random(len(owner)) ** 1.3 * (546 - joined[owner])).astype(int)
-    order_date = np.datetime64("2020-01-01") + day.astype("timedelta64[D]") + rng.integers(8 * 3600, 20 * 3600, len(owner)).astype("timedelta64[s]")
+    order_date = (
+        np.datetime64("2020-01-01")
+        + day.astype("timedelta64[D]")
+        + rng.integers(8 * 3600, 20 * 3600, len(owner)).astype("timedelta64[s]")
+    )
     order = np.repeat(np.arange(len(owner)), rng.integers(1, 5, len(owner)))
     at_home = rng.random(len(order)) < 0.8
     category = np.where(at_home, taste[owner[order]], rng.integers(0, 4, len(order)))
@@ -30,21 +35,37 @@ def small_shop(*, customers: int = 150, seed: int = 0) -> Database:
     price = np.round(2 + 3 * category + (product % 10) + rng.random(len(order)), 2)
     quantity = rng.integers(1, 4, len(order)).astype(float)
     frames = {
-        "customers": {"customer_id": np.arange(customers), "geo": np.where(rng.random(customers) < 0.7, "north", "south"),
-                      "registration_date": np.datetime64("2020-01-01") + joined.astype("timedelta64[D]")},
+        "customers": {
+            "customer_id": np.arange(customers),
+            "geo": np.where(rng.random(customers) < 0.7, "north", "south"),
+            "registration_date": np.datetime64("2020-01-01") + joined.astype("timedelta64[D]"),
+        },
         "orders": {"order_id": np.arange(len(owner)), "customer_id": owner, "order_date": order_date},
-        "order_items": {"order_id": order, "product_id": product, "quantity": quantity, "price": price, "amount": np.round(price * quantity, 2)},
+        "order_items": {
+            "order_id": order,
+            "product_id": product,
+            "quantity": quantity,
+            "price": price,
+            "amount": np.round(price * quantity, 2),
+        },
         "products": {"product_id": np.arange(40), "category_id": np.arange(40) // 10},
         "categories": {"category_id": np.arange(4), "name": np.array(["tea", "cups", "pots", "books"])},
-        "returns": _returns(rng, order=order, product=product, owner=owner, order_date=order_date, amount=price * quantity),
-        "campaigns": {"campaign_id": np.arange(customers) % 5, "customer_id": np.arange(customers), "campaign_type": np.full(customers, "mail"),
-                      "campaign_date": np.datetime64("2020-06-01") + rng.integers(0, 380, customers).astype("timedelta64[D]")},
-    }  # fmt: skip
+        "returns": _returns(
+            rng, order=order, product=product, owner=owner, order_date=order_date, amount=price * quantity
+        ),
+        "campaigns": {
+            "campaign_id": np.arange(customers) % 5,
+            "customer_id": np.arange(customers),
+            "campaign_type": np.full(customers, "mail"),
+            "campaign_date": np.datetime64("2020-06-01") + rng.integers(0, 380, customers).astype("timedelta64[D]"),
+        },
+    }
     return Database("small_shop", {name: _arrow(name, pd.DataFrame(frame)) for name, frame in frames.items()})
 
 
 def scrambled_after(db: Database, *, cutoff: date, seed: int = 0) -> Database:
-    """`db` with every row later than `cutoff` changed: other customers, products, amounts and times, a third of them gone, some twice.
+    """`db` with every row later than `cutoff` changed: other customers, products, amounts and times, a third of them
+    gone, some twice.
 
     Whatever is known at the cutoff is as it was, row for row.
     """
@@ -58,7 +79,9 @@ def scrambled_after(db: Database, *, cutoff: date, seed: int = 0) -> Database:
 def shuffled(db: Database, *, seed: int = 0) -> Database:
     """`db` with the rows of every table in another order."""
     rng = np.random.default_rng(seed)
-    return Database(db.name, {name: table.take(pa.array(rng.permutation(table.num_rows))) for name, table in db.tables.items()})
+    return Database(
+        db.name, {name: table.take(pa.array(rng.permutation(table.num_rows))) for name, table in db.tables.items()}
+    )
 
 
 def _returns(rng: np.random.Generator, **lines: np.ndarray) -> dict[str, np.ndarray]:
@@ -66,9 +89,13 @@ def _returns(rng: np.random.Generator, **lines: np.ndarray) -> dict[str, np.ndar
     order = lines["order"][sent]
     later = rng.integers(1, 30, len(sent)).astype("timedelta64[D]")
     return {
-        "return_id": np.arange(len(sent)), "order_id": order, "product_id": lines["product"][sent], "customer_id": lines["owner"][order],
-        "return_date": lines["order_date"][order] + later, "refund_amount": np.round(lines["amount"][sent], 2),
-    }  # fmt: skip
+        "return_id": np.arange(len(sent)),
+        "order_id": order,
+        "product_id": lines["product"][sent],
+        "customer_id": lines["owner"][order],
+        "return_date": lines["order_date"][order] + later,
+        "refund_amount": np.round(lines["amount"][sent], 2),
+    }
 
 
 def _arrow(name: str, frame: pd.DataFrame) -> pa.Table:
@@ -85,7 +112,9 @@ def _scrambled(name: str, table: pa.Table, past: pa.Table, *, cutoff: date, rng:
     later = frame[frame[time] > midnight(cutoff)]
     for column in later.columns.drop([key for key in (TABLES[name].key,) if key]):
         later = later.assign(**{column: rng.permutation(later[column].to_numpy())})
-    later = later.assign(**{time: later[time] + pd.to_timedelta(rng.integers(1, 40, len(later)), unit="D"), **_noise(later, rng)})
+    later = later.assign(
+        **{time: later[time] + pd.to_timedelta(rng.integers(1, 40, len(later)), unit="D"), **_noise(later, rng)}
+    )
     kept = later[rng.random(len(later)) < 2 / 3]
     return pa.concat_tables([past, pa.Table.from_pandas(kept, schema=table.schema, preserve_index=False)])
 
@@ -102,4 +131,6 @@ def _scrambled_items(db: Database, past: Database, *, orders: pa.Table, rng: np.
     ids = ids[~ids.isin(known)].to_numpy()
     drawn = later.sample(frac=1.5, replace=True, random_state=int(rng.integers(2**31)))
     drawn = drawn.assign(order_id=rng.choice(ids, len(drawn)), **_noise(drawn, rng))
-    return pa.concat_tables([past["order_items"], pa.Table.from_pandas(drawn, schema=db["order_items"].schema, preserve_index=False)])
+    return pa.concat_tables(
+        [past["order_items"], pa.Table.from_pandas(drawn, schema=db["order_items"].schema, preserve_index=False)]
+    )

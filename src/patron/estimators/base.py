@@ -20,8 +20,9 @@ COLUMNS = ("customer_id", "cutoff", "ltv_mean", "ltv_median", "rank_score", "p_a
 class Estimator(Protocol):
     """Anything that turns the past into expected spend. It never sees a row or label past the cutoff it is given.
 
-    `fit` chooses on `train` and `val`, then learns from `refit`, all whose windows have closed in `db`: beside those two the
-    protocol needs it, since between the last train cutoff and the test there are closed windows that overlap validation's.
+    `fit` chooses on `train` and `val`, then learns from `refit`, all whose windows have closed in `db`: beside those
+    two the protocol needs it, since between the last train cutoff and the test there are closed windows that overlap
+    validation's.
     """
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self: ...
@@ -62,9 +63,10 @@ def predictions(
     rows: TaskTable, *, mean: np.ndarray, median: np.ndarray | None = None, rank: np.ndarray | None = None,
     p_active: np.ndarray | None = None, low: np.ndarray | None = None, high: np.ndarray | None = None,
 ) -> pd.DataFrame:  # fmt: skip
-    """The predictions frame of `rows`, in their order. Median and rank are the mean where none is given; the rest is NaN then."""
+    """The predictions frame of `rows`, in their order. Median and rank are the mean where none is given; the rest is
+    NaN then."""
     nothing = np.full(len(rows), np.nan)
-    given = dict(ltv_mean=mean, ltv_median=median, rank_score=rank, p_active=p_active, q10=low, q90=high)
-    default = dict(ltv_median=mean, rank_score=mean)
+    given = {"ltv_mean": mean, "ltv_median": median, "rank_score": rank, "p_active": p_active, "q10": low, "q90": high}
+    default = {"ltv_median": mean, "rank_score": mean}
     columns = {name: default.get(name, nothing) if values is None else values for name, values in given.items()}
     return rows.frame[["customer_id", "cutoff"]].assign(**columns)

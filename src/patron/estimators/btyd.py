@@ -1,4 +1,5 @@
-"""Buy till you die: BG/NBD for the number of purchases, Gamma-Gamma for their value. Fader, Hardie & Lee 2005; Fader & Hardie 2013."""
+"""Buy till you die: BG/NBD for the number of purchases, Gamma-Gamma for their value. Fader, Hardie & Lee 2005; Fader
+& Hardie 2013."""
 
 import logging
 from typing import Annotated, Literal, Self
@@ -26,8 +27,8 @@ class BTYDConfig:
 
 
 class BTYD(Stored):
-    """Expected purchases x expected spend a purchase. It learns from purchases alone, never from a label, and gives expectations
-    only: its median is its mean, and `p_active` is P(alive)."""
+    """Expected purchases x expected spend a purchase. It learns from purchases alone, never from a label, and gives
+    expectations only: its median is its mean, and `p_active` is P(alive)."""
 
     purchases: BGNBD
     spend: GammaGamma
@@ -49,7 +50,9 @@ class BTYD(Stored):
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         parts = [self._at(db, rows=rows.at(cutoff)) for cutoff in rows.cutoffs]
-        return rows.frame[["customer_id", "cutoff"]].merge(pd.concat(parts), on=["customer_id", "cutoff"], how="left", validate="1:1")
+        return rows.frame[["customer_id", "cutoff"]].merge(
+            pd.concat(parts), on=["customer_id", "cutoff"], how="left", validate="1:1"
+        )
 
     def _at(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         features = design(db, rows=rows, spec=self.spec)

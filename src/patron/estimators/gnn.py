@@ -45,7 +45,8 @@ class _Trained:
 
 
 class GNN(Stored):
-    """HeteroConv of SAGEConv on the purchase graph. Early stopping chooses the number of steps, then it learns from all closed cutoffs.
+    """HeteroConv of SAGEConv on the purchase graph. Early stopping chooses the number of steps, then it learns from
+    all closed cutoffs.
 
     The head is calibrated on the validation rows before that, while it does not know them.
     """
@@ -58,7 +59,9 @@ class GNN(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         if not db.has_products:
-            log.warning("gnn: '%s' has no products, so its graph holds customers and orders only, and no co-shoppers", db.name)
+            log.warning(
+                "gnn: '%s' has no products, so its graph holds customers and orders only, and no co-shoppers", db.name
+            )
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         start = self._start(db, rows=train)
         tuned = self._tune(db, start=start, train=train, val=val)
@@ -72,7 +75,9 @@ class GNN(Stored):
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         out, head = self._apply(db, rows, self.trained.model), self.trained.model.head
         low, median, high = (head.quantile(out, level) for level in (0.1, 0.5, 0.9))
-        return predictions(rows, mean=head.mean(out), median=median, rank=as_numpy(head.location(out)), low=low, high=high)
+        return predictions(
+            rows, mean=head.mean(out), median=median, rank=as_numpy(head.location(out)), low=low, high=high
+        )
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
         """What the readout knows of each row's customer: [n, channels]."""
@@ -82,13 +87,21 @@ class GNN(Stored):
         setting = self.setting
         shots, checks = (self._shots(db, rows=rows, encoders=start.encoders) for rows in (train, val))
         return tune(
-            start.model, train=shots, val=checks, config=setting.trainer, folder=setting.folder, seed=setting.seed, ckpt_path=setting.ckpt_path
+            start.model,
+            train=shots,
+            val=checks,
+            config=setting.trainer,
+            folder=setting.folder,
+            seed=setting.seed,
+            ckpt_path=setting.ckpt_path,
         )
 
     def _refit(self, db: Database, *, rows: TaskTable, steps: int) -> _Trained:
         start, setting = self._start(db, rows=rows), self.setting
         shots = self._shots(db, rows=rows, encoders=start.encoders)
-        model = refit(start.model, train=shots, steps=steps, config=setting.trainer, folder=setting.folder, seed=setting.seed)
+        model = refit(
+            start.model, train=shots, steps=steps, config=setting.trainer, folder=setting.folder, seed=setting.seed
+        )
         return _Trained(model, start.encoders)
 
     def _start(self, db: Database, *, rows: TaskTable) -> _Trained:

@@ -1,4 +1,5 @@
-"""The two baselines that cost nothing: nobody buys again, and everybody goes on as in the last window (field note 11)."""
+"""The two baselines that cost nothing: nobody buys again, and everybody goes on as in the last window (field note
+11)."""
 
 from typing import Literal, Self
 

@@ -1,4 +1,5 @@
-"""LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone or on all of them."""
+"""LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone or on
+all of them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,8 +42,9 @@ def _fourth_root(spend: np.ndarray) -> np.ndarray:
     return np.asarray(spend**0.25)
 
 
-# The log ranks best where many spend nothing, the fourth root where few do, and money is best decoded from the fourth root
-# with an offset, since trees alone cut the heavy tail into steps. Chosen on validation rows (LOG.md, 2026-11-22).
+# The log ranks best where many spend nothing, the fourth root where few do, and money is best decoded from the fourth
+# root with an offset, since trees alone cut the heavy tail into steps. Chosen on validation rows (LOG.md,
+# 2026-11-22).
 SCALES = (Scale(np.log1p, offset=False), Scale(_fourth_root, offset=True))
 
 
@@ -56,7 +58,8 @@ class Boosted:
 
 
 class LightGBM(Stored):
-    """Boosted trees on two scales of spend: their standardised sum ranks, the second is decoded to money by its validation residuals."""
+    """Boosted trees on two scales of spend: their standardised sum ranks, the second is decoded to money by its
+    validation residuals."""
 
     spec: FeatureSpec
     words: Encoder
@@ -86,7 +89,9 @@ class LightGBM(Stored):
         rank = sum((z - one.centre) / one.spread for one, z in zip(self.boosted, said, strict=True))
         location = _log_spend(said[-1])
         low, median, high = (self.residuals.quantile(location, level) for level in (0.1, 0.5, 0.9))
-        return predictions(rows, mean=self.residuals.mean(location), median=median, rank=np.asarray(rank), low=low, high=high)
+        return predictions(
+            rows, mean=self.residuals.mean(location), median=median, rank=np.asarray(rank), low=low, high=high
+        )
 
     def _matrix(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         features = design(db, rows=rows, spec=self.spec)
@@ -96,9 +101,21 @@ class LightGBM(Stored):
         return features.drop(columns=list(TEXT)).join(pd.DataFrame(words, index=features.index).add_prefix("text_"))
 
     def _boost(
-        self, matrix: pd.DataFrame, y: np.ndarray, *, scale: Scale, trees: int = 0, valid: tuple[pd.DataFrame, np.ndarray] | None = None
+        self,
+        matrix: pd.DataFrame,
+        y: np.ndarray,
+        *,
+        scale: Scale,
+        trees: int = 0,
+        valid: tuple[pd.DataFrame, np.ndarray] | None = None,
     ) -> lightgbm.Booster:
-        params: dict[str, Any] = {**self.config.params, "objective": "regression", "seed": self.setting.seed, "deterministic": True, "verbosity": -1}
+        params: dict[str, Any] = {
+            **self.config.params,
+            "objective": "regression",
+            "seed": self.setting.seed,
+            "deterministic": True,
+            "verbosity": -1,
+        }
         # Column names may hold what LightGBM's JSON refuses, so it gets positions.
         data = lightgbm.Dataset(matrix.to_numpy(), scale.forward(y), init_score=_offset(matrix, scale))
         if valid is None:

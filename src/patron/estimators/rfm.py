@@ -24,7 +24,8 @@ class RFMConfig:
 
 
 class RFM(Stored):
-    """Scores of 1 to 5 for R, F and M among all customers at the cutoff; a cell predicts the mean label of its training rows.
+    """Scores of 1 to 5 for R, F and M among all customers at the cutoff; a cell predicts the mean label of its
+    training rows.
 
     The mean is shrunk towards that of all cells with the same R + F + M, so that small and empty cells have one too.
     """
@@ -35,10 +36,17 @@ class RFM(Stored):
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         cells = self._cells(db, refit).assign(label=refit.label)
-        by_sum = cells.groupby("sum")["label"].agg(["mean", "median"]).reindex(range(3, 16)).interpolate(limit_direction="both")
+        by_sum = (
+            cells.groupby("sum")["label"]
+            .agg(["mean", "median"])
+            .reindex(range(3, 16))
+            .interpolate(limit_direction="both")
+        )
         by_cell = cells.groupby("cell")["label"].agg(["mean", "median", "size"]).reindex(range(555 + 1))
         weight = by_cell["size"].fillna(0) / (by_cell["size"].fillna(0) + self.config.prior).clip(lower=1e-9)
-        near = by_sum.reindex([sum(int(digit) for digit in str(cell)) for cell in by_cell.index]).set_axis(by_cell.index)
+        near = by_sum.reindex([sum(int(digit) for digit in str(cell)) for cell in by_cell.index]).set_axis(
+            by_cell.index
+        )
         self.table = near.mul(1 - weight, axis=0).fillna(0) + by_cell[["mean", "median"]].fillna(0).mul(weight, axis=0)
         return self
 
@@ -48,7 +56,9 @@ class RFM(Stored):
 
     def _cells(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         features = design(db, rows=rows, spec=self.spec)
-        quintile = {name: np.ceil(features[column].fillna(0) * 5).clip(1, 5).astype(int) for name, column in _SCORES.items()}
+        quintile = {
+            name: np.ceil(features[column].fillna(0) * 5).clip(1, 5).astype(int) for name, column in _SCORES.items()
+        }
         quintile["R"] = 6 - quintile["R"]  # the most recent fifth scores 5
         frame = pd.DataFrame(quintile)
         return pd.DataFrame({"cell": 100 * frame["R"] + 10 * frame["F"] + frame["M"], "sum": frame.sum(axis=1)})

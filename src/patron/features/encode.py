@@ -1,7 +1,8 @@
 """Columns become numbers that a neural net can take, by statistics of the rows it is trained on and of nothing else.
 
-A number becomes its normal score: its mid-rank among the values seen in training, through the inverse normal. That is blind to
-units and outliers, and a mass of zeros stays one point in the middle of its ranks. What is missing becomes 0 with a flag of its own.
+A number becomes its normal score: its mid-rank among the values seen in training, through the inverse normal. That is
+blind to units and outliers, and a mass of zeros stays one point in the middle of its ranks. What is missing becomes 0
+with a flag of its own.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ MAX_KNOTS = 1_000  # quantiles kept of a column
 
 @dataclass(frozen=True)
 class Encoder:
-    """What training rows looked like: per numeric column its values and their mid-ranks in (0, 1); per text column its vocabulary."""
+    """What training rows looked like: per numeric column its values and their mid-ranks in (0, 1); per text column
+    its vocabulary."""
 
     knots: Mapping[str, tuple[np.ndarray, np.ndarray]]
     flagged: tuple[str, ...]
@@ -31,10 +33,10 @@ class Encoder:
 def fit_encoder(frame: pd.DataFrame, *, max_words: int = 8) -> Encoder:
     """The encoder of the columns of `frame` that vary; of a text column, the `max_words` most frequent values."""
     numbers = frame.select_dtypes("number")
-    texts = frame.drop(columns=numbers.columns)
-    knots = {name: _knots(numbers[name].to_numpy(np.float64)) for name in numbers if numbers[name].nunique() > 1}
+    varied = [str(name) for name in frame if frame[name].nunique() > 1]
+    knots = {name: _knots(numbers[name].to_numpy(np.float64)) for name in varied if name in numbers}
     flagged = tuple(name for name in knots if numbers[name].isna().any())
-    vocabulary = {name: _words(texts[name], limit=max_words) for name in texts if texts[name].nunique() > 1}
+    vocabulary = {name: _words(frame[name], limit=max_words) for name in varied if name not in numbers}
     return Encoder(knots, flagged, vocabulary)
 
 
@@ -42,7 +44,9 @@ def encode(encoder: Encoder, frame: pd.DataFrame) -> np.ndarray:
     """`frame` as [n, encoder.width] float32: normal scores, missing flags, one-hot words; unseen words are all 0."""
     parts = [_normal_scores(frame[name].to_numpy(np.float64), *knots) for name, knots in encoder.knots.items()]
     parts += [frame[name].isna().to_numpy(np.float32) for name in encoder.flagged]
-    parts += [(frame[name] == word).to_numpy(np.float32) for name, words in encoder.vocabulary.items() for word in words]
+    parts += [
+        (frame[name] == word).to_numpy(np.float32) for name, words in encoder.vocabulary.items() for word in words
+    ]
     return np.stack(parts, axis=1).astype(np.float32) if parts else np.zeros((len(frame), 0), dtype=np.float32)
 
 

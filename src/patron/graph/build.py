@@ -1,4 +1,5 @@
-"""A database becomes a timed `HeteroData`: customers, products, categories and orders, joined by what they did and when.
+"""A database becomes a timed `HeteroData`: customers, products, categories and orders, joined by what they did and
+when.
 
 | edge | from the table | carries |
 |---|---|---|
@@ -8,7 +9,8 @@
 | `product belongs_to category` | products | |
 | `customer co_shopper customer` | derived: Jaccard of product sets | time, jaccard |
 
-A co-shopper edge says something about two whole product sets, so it is known from the day the later of the two last grew.
+A co-shopper edge says something about two whole product sets, so it is known from the day the later of the two last
+grew.
 """
 
 from typing import Annotated, Literal
@@ -47,8 +49,9 @@ class GraphConfig:
 
 
 _LINES = """
-SELECT o.customer_id, o.order_id, i.product_id, COALESCE(i.amount, 0) AS amount, COALESCE(i.quantity, 0) AS quantity, o.order_date AS time
-FROM order_items i JOIN orders o USING (order_id) WHERE i.product_id IS NOT NULL ORDER BY o.order_date, o.order_id, i.product_id, i.amount
+SELECT o.customer_id, o.order_id, i.product_id, COALESCE(i.amount, 0) AS amount, COALESCE(i.quantity, 0) AS quantity,
+o.order_date AS time FROM order_items i JOIN orders o USING (order_id) WHERE i.product_id IS NOT NULL ORDER BY
+o.order_date, o.order_id, i.product_id, i.amount
 """
 
 _SOLD = """
@@ -60,8 +63,9 @@ WHERE category_id IS NOT NULL AND product_id IN (SELECT product_id FROM order_it
 def build(db: Database, *, config: GraphConfig) -> HeteroData:
     """The graph of everything `db` knows. Node types keep their `ids`, sorted; edges keep `time` in seconds since 1970.
 
-    Products and categories are nodes once something of theirs was bought; customers and orders as soon as `db` has them. Relations
-    without a row leave no edge type, so that a shop without products has a graph of customers and orders.
+    Products and categories are nodes once something of theirs was bought; customers and orders as soon as `db` has
+    them. Relations without a row leave no edge type, so that a shop without products has a graph of customers and
+    orders.
     """
     data = HeteroData()
     lines = query(db, _LINES).to_pandas()

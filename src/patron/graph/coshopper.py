@@ -1,8 +1,9 @@
-"""Co-shopper edges: exact top K customers by the Jaccard index of the product sets bought so far, where it exceeds a threshold.
+"""Co-shopper edges: exact top K customers by the Jaccard index of the product sets bought so far, where it exceeds a
+threshold.
 
-Cosines of binary rows come from sparse_dot_topn. J > t implies cosine > 2t / (1 + t), and the overlap follows from the cosine, so
-Jaccard is exact. A row's answer is certified when no customer it has not seen could enter its top K; the other rows run
-again with four times the candidates.
+Cosines of binary rows come from sparse_dot_topn. J > t implies cosine > 2t / (1 + t), and the overlap follows from
+the cosine, so Jaccard is exact. A row's answer is certified when no customer it has not seen could enter its top K;
+the other rows run again with four times the candidates.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ class CoShopperConfig:
 
 @dataclass(frozen=True)
 class CoShoppers:
-    """Directed edges `target <- source`: indices [E] int64 and Jaccard [E] float64, sorted by target, then Jaccard downwards, then source."""
+    """Directed edges `target <- source`: indices [E] int64 and Jaccard [E] float64, sorted by target, then Jaccard
+    downwards, then source."""
 
     target: np.ndarray
     source: np.ndarray
@@ -50,14 +52,23 @@ def _certified(rows: sp.csr_matrix, *, sizes: np.ndarray, config: CoShopperConfi
     unit, transposed = unit.tocsr(), unit.T.tocsr()
     pending, top_n, parts = np.arange(rows.shape[0]), 4 * config.top_k, []
     while len(pending):
-        edges, certified = _candidates(unit[pending], transposed, targets=pending, sizes=sizes, top_n=top_n, config=config, threads=threads)
+        edges, certified = _candidates(
+            unit[pending], transposed, targets=pending, sizes=sizes, top_n=top_n, config=config, threads=threads
+        )
         parts.append(_keep(edges, wanted=certified))
         pending, top_n = pending[~certified[pending]], 4 * top_n
     return _sorted(parts)
 
 
 def _candidates(
-    unit: sp.csr_matrix, transposed: sp.csr_matrix, *, targets: np.ndarray, sizes: np.ndarray, top_n: int, config: CoShopperConfig, threads: int
+    unit: sp.csr_matrix,
+    transposed: sp.csr_matrix,
+    *,
+    targets: np.ndarray,
+    sizes: np.ndarray,
+    top_n: int,
+    config: CoShopperConfig,
+    threads: int,
 ) -> tuple[CoShoppers, np.ndarray]:
     lowest = 2 * config.threshold / (1 + config.threshold)
     top_n = min(top_n, transposed.shape[1])
@@ -77,8 +88,11 @@ def _top(edges: CoShoppers, *, config: CoShopperConfig) -> CoShoppers:
     return _keep_mask(above, np.arange(len(above.target)) - first < config.top_k)
 
 
-def _certificate(cosines: sp.csr_matrix, edges: CoShoppers, *, targets: np.ndarray, n: int, top_n: int, top_k: int) -> np.ndarray:
-    # True at a customer whose unseen candidates, all of cosine <= c_min and so of J <= c_min / (2 - c_min), stay out of its top K.
+def _certificate(
+    cosines: sp.csr_matrix, edges: CoShoppers, *, targets: np.ndarray, n: int, top_n: int, top_k: int
+) -> np.ndarray:
+    # True at a customer whose unseen candidates, all of cosine <= c_min and so of J <= c_min / (2 - c_min), stay out
+    # of its top K.
     returned = np.diff(cosines.indptr)
     smallest = np.full(len(targets), np.inf)
     np.minimum.at(smallest, np.repeat(np.arange(len(targets)), returned), cosines.data)
@@ -100,6 +114,9 @@ def _keep_mask(edges: CoShoppers, mask: np.ndarray) -> CoShoppers:
 
 
 def _sorted(parts: list[CoShoppers]) -> CoShoppers:
-    target, source, jaccard = (np.concatenate([getattr(part, name) for part in parts] or [np.empty(0)]) for name in ("target", "source", "jaccard"))
+    target, source, jaccard = (
+        np.concatenate([getattr(part, name) for part in parts] or [np.empty(0)])
+        for name in ("target", "source", "jaccard")
+    )
     order = np.lexsort((source, -jaccard, target))
     return CoShoppers(target[order].astype(np.int64), source[order].astype(np.int64), jaccard[order])

@@ -1,7 +1,8 @@
-"""The graph as it stood at a cutoff, ready for message passing: one CSR matrix an edge type and direction, rows summing to 1.
+"""The graph as it stood at a cutoff, ready for message passing: one CSR matrix an edge type and direction, rows
+summing to 1.
 
-Several purchases of one product become one edge. An edge weighs `2 ** (-age / half_life)`, a co-shopper edge its Jaccard index, and
-rows are normalised, so that `adj_t @ x` is a weighted mean and works alike on CPU and CUDA.
+Several purchases of one product become one edge. An edge weighs `2 ** (-age / half_life)`, a co-shopper edge its
+Jaccard index, and rows are normalised, so that `adj_t @ x` is a weighted mean and works alike on CPU and CUDA.
 """
 
 from datetime import date
@@ -15,7 +16,8 @@ from patron.graph.build import EdgeType
 
 
 def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float) -> HeteroData:
-    """Nodes of `data` and, for each edge type and its reverse, `adj_t`: CSR [targets, sources] of the edges with `time <= cutoff`."""
+    """Nodes of `data` and, for each edge type and its reverse, `adj_t`: CSR [targets, sources] of the edges with
+    `time <= cutoff`."""
     now = int(epoch_seconds(midnight(cutoff)))
     shot = HeteroData()
     for kind in data.node_types:

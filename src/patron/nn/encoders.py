@@ -11,7 +11,12 @@ class NodeEncoders(nn.Module):
     def __init__(self, widths: Mapping[str, int], *, channels: int) -> None:
         super().__init__()
         # A type of which nothing is known has width 0 and becomes one learned vector, the bias.
-        self.by_type = nn.ModuleDict({kind: nn.Sequential(nn.Linear(width, channels), nn.LayerNorm(channels), nn.ReLU()) for kind, width in widths.items()})
+        self.by_type = nn.ModuleDict(
+            {
+                kind: nn.Sequential(nn.Linear(width, channels), nn.LayerNorm(channels), nn.ReLU())
+                for kind, width in widths.items()
+            }
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -26,4 +31,6 @@ class NodeEncoders(nn.Module):
 
 def mlp(width: int, *, channels: int, out: int, dropout: float) -> nn.Sequential:
     """[N, width] -> [N, out] through one hidden layer."""
-    return nn.Sequential(nn.Linear(width, channels), nn.LayerNorm(channels), nn.ReLU(), nn.Dropout(dropout), nn.Linear(channels, out))
+    return nn.Sequential(
+        nn.Linear(width, channels), nn.LayerNorm(channels), nn.ReLU(), nn.Dropout(dropout), nn.Linear(channels, out)
+    )

@@ -1,7 +1,9 @@
-"""The message passing: layers of `HeteroConv` over one `SAGEConv` an edge type, Hamilton et al. 2017, Schlichtkrull et al. 2018.
+"""The message passing: layers of `HeteroConv` over one `SAGEConv` an edge type, Hamilton et al. 2017, Schlichtkrull
+et al. 2018.
 
-`adj_t` rows are normalised weights, so SAGEConv's sum is a weighted mean. Every node type keeps a path to itself (`HeteroConv`
-drops types without incoming edges), with a residual and a LayerNorm of its own. The last layer only serves the customers.
+`adj_t` rows are normalised weights, so SAGEConv's sum is a weighted mean. Every node type keeps a path to itself
+(`HeteroConv` drops types without incoming edges), with a residual and a LayerNorm of its own. The last layer only
+serves the customers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,13 @@ class HeteroSAGE(nn.Module):
     """`num_layers` hops over the purchase graph."""
 
     def __init__(
-        self, node_types: Sequence[str], edge_types: Sequence[EdgeType], *, channels: int, num_layers: int, dropout: float
+        self,
+        node_types: Sequence[str],
+        edge_types: Sequence[EdgeType],
+        *,
+        channels: int,
+        num_layers: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         layers = [_Layer(node_types, edge_types, channels=channels, dropout=dropout) for _ in range(num_layers - 1)]
@@ -32,10 +40,12 @@ class HeteroSAGE(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self, node_types: Sequence[str], edge_types: Sequence[EdgeType], *, channels: int, dropout: float) -> None:
+    def __init__(
+        self, node_types: Sequence[str], edge_types: Sequence[EdgeType], *, channels: int, dropout: float
+    ) -> None:
         super().__init__()
         convs = {edge: SAGEConv((channels, channels), channels, aggr="sum", root_weight=False) for edge in edge_types}
-        self.conv = HeteroConv(convs, aggr="sum") if convs else None  # type: ignore[arg-type]
+        self.conv = HeteroConv(convs, aggr="sum") if convs else None
         self.self_path = nn.ModuleDict({kind: nn.Linear(channels, channels) for kind in node_types})
         self.norm = nn.ModuleDict({kind: nn.LayerNorm(channels) for kind in node_types})
         self.dropout = nn.Dropout(dropout)

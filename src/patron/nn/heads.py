@@ -1,10 +1,11 @@
-"""Heads on log1p of spend. A head owns its number of outputs, its loss and its decoding; nobody else asks which one it is.
+"""Heads on log1p of spend. A head owns its number of outputs, its loss and its decoding; nobody else asks which one
+it is.
 
-A head starts at the training target: its outputs are standard deviations from the average, and at first every customer is predicted
-the average, which keeps a net from collapsing to the constant 0 (field notes).
+A head starts at the training target: its outputs are standard deviations from the average, and at first every
+customer is predicted the average, which keeps a net from collapsing to the constant 0 (field notes).
 """
 
-from typing import Annotated, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Head(Protocol):
     def loss(self, out: Tensor, target: Tensor) -> Tensor: ...
     def location(self, out: Tensor) -> Tensor: ...
     def calibrate(self, out: Tensor, y: np.ndarray) -> None: ...
-    def calibrated_as(self, other: Self) -> None: ...
+    def calibrated_as(self, other: Any) -> None: ...
     def mean(self, out: Tensor) -> np.ndarray: ...
     def quantile(self, out: Tensor, level: float) -> np.ndarray: ...
 
@@ -96,8 +97,8 @@ class HuberHead(_Scaled):
         """Keep the residuals of outputs [B, 1] for spend `y` [B], rows the net was not trained on."""
         self.residuals = Residuals.fit(as_numpy(self.location(out)), y)
 
-    def calibrated_as(self, other: Self) -> None:
-        """Take over what another head learned in `calibrate`."""
+    def calibrated_as(self, other: Any) -> None:
+        """Take over what another head of this kind learned in `calibrate`."""
         self.residuals = other.residuals
 
     def mean(self, out: Tensor) -> np.ndarray:
@@ -112,9 +113,11 @@ class HuberHead(_Scaled):
 
 
 class QuantileHead(_Scaled):
-    """Quantiles of log1p of spend, monotone by construction: the first is free, the others add a softplus. Koenker & Bassett 1978.
+    """Quantiles of log1p of spend, monotone by construction: the first is free, the others add a softplus. Koenker &
+    Bassett 1978.
 
-    Money is decoded from the quantiles themselves; only their mean is corrected, by decile, for the tail beyond the last level.
+    Money is decoded from the quantiles themselves; only their mean is corrected, by decile, for the tail beyond the
+    last level.
     """
 
     levels: Tensor
@@ -145,15 +148,16 @@ class QuantileHead(_Scaled):
         return torch.maximum(self.levels * error, (self.levels - 1) * error).mean()
 
     def location(self, out: Tensor) -> Tensor:
-        """The mean of the quantiles of log1p of spend: [B, Q] -> [B]. As a rank it beats the median, which ties at 0."""
+        """The mean of the quantiles of log1p of spend: [B, Q] -> [B]. As a rank it beats the median, which ties at
+        0."""
         return self.quantiles(out).mean(dim=1)
 
     def calibrate(self, out: Tensor, y: np.ndarray) -> None:
         """Keep by how much the mean falls short for spend `y` [B], by decile; rows the net was not trained on."""
         self.correction = MeanCorrection.fit(self._raw_mean(out), y)
 
-    def calibrated_as(self, other: Self) -> None:
-        """Take over what another head learned in `calibrate`."""
+    def calibrated_as(self, other: Any) -> None:
+        """Take over what another head of this kind learned in `calibrate`."""
         self.correction = other.correction
 
     def mean(self, out: Tensor) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""The model: node encoders, hops over the purchase graph, and a head that also sees the customer's own features by a skip."""
+"""The model: node encoders, hops over the purchase graph, and a head that also sees the customer's own features by a
+skip."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -26,17 +27,22 @@ class ModelConfig:
 class LTVModel(nn.Module):
     """Customers of a snapshot -> outputs of the head.
 
-    The engineered features reach the head twice: through the graph and past it, so that the graph can only add (field notes).
+    The engineered features reach the head twice: through the graph and past it, so that the graph can only add (field
+    notes).
     """
 
     def __init__(self, widths: Mapping[str, int], edge_types: Sequence[EdgeType], *, config: ModelConfig) -> None:
         super().__init__()
         channels = config.channels
         self.encoders = NodeEncoders(widths, channels=channels)
-        self.gnn = HeteroSAGE(list(widths), edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout)
+        self.gnn = HeteroSAGE(
+            list(widths), edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout
+        )
         self.skip = nn.Linear(widths["customer"], channels)
         self.head = build_head(config.head)
-        self.readout = nn.Sequential(nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), nn.ReLU(), nn.Dropout(config.dropout))
+        self.readout = nn.Sequential(
+            nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), nn.ReLU(), nn.Dropout(config.dropout)
+        )
         self.out = nn.Linear(channels, self.head.out)
 
     @torch.no_grad()

@@ -17,7 +17,13 @@ MAX_EMBEDDED = 5_000  # the projector's page gets slow beyond
 
 
 def log_run(
-    folder: Path, *, title: str, config: Mapping[str, Any], metrics: Mapping[str, float], truth: pd.DataFrame, predictions: pd.DataFrame
+    folder: Path,
+    *,
+    title: str,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    truth: pd.DataFrame,
+    predictions: pd.DataFrame,
 ) -> None:
     """Write events for the Images and HParams pages to `folder/final`; `truth` and `predictions` hold the same rows."""
     matched = truth[["customer_id", "cutoff", "label"]].merge(predictions, on=["customer_id", "cutoff"], validate="1:1")
@@ -29,19 +35,25 @@ def log_run(
 
 
 def log_embeddings(folder: Path, *, embeddings: np.ndarray, rows: pd.DataFrame, predicted: np.ndarray) -> None:
-    """Write embeddings [n, channels] for the Projector page to `folder/final`, with id, actual and predicted spend and segment.
+    """Write embeddings [n, channels] for the Projector page to `folder/final`, with id, actual and predicted spend
+    and segment.
 
-    The segment is the first that holds of one order, new, dormant, heavy, and otherwise `regular`. Of many customers, every k-th.
+    The segment is the first that holds of one order, new, dormant, heavy, and otherwise `regular`. Of many customers,
+    every k-th.
     """
     kept = np.arange(0, len(rows), -(-len(rows) // MAX_EMBEDDED))
     shown = rows.iloc[kept]
     metadata = [
         [str(customer), f"{actual:.2f}", f"{value:.2f}", segment]
-        for customer, actual, value, segment in zip(shown["customer_id"], shown["label"], predicted[kept], _segment(shown), strict=True)
+        for customer, actual, value, segment in zip(
+            shown["customer_id"], shown["label"], predicted[kept], _segment(shown), strict=True
+        )
     ]
     with SummaryWriter(str(folder / "final")) as writer:
         header = ["customer", "actual spend", "predicted spend", "segment"]
-        writer.add_embedding(torch.from_numpy(embeddings[kept]).float(), metadata=metadata, metadata_header=header, tag="customers")
+        writer.add_embedding(
+            torch.from_numpy(embeddings[kept]).float(), metadata=metadata, metadata_header=header, tag="customers"
+        )
 
 
 def _segment(rows: pd.DataFrame) -> list[str]:

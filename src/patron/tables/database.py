@@ -39,7 +39,8 @@ class Database:
         return self.tables[name]
 
     def upto(self, cutoff: date) -> "Database":
-        """The same database as it was known at `cutoff`: rows with `time <= cutoff`; tables without a time are kept whole.
+        """The same database as it was known at `cutoff`: rows with `time <= cutoff`; tables without a time are kept
+        whole.
 
         Order items live and die with their order. The same object is returned for the same cutoff.
         """
@@ -69,7 +70,9 @@ class Database:
         value = pc.min_max(self["orders"]["order_date"])[which].as_py()
         if value is None:
             until = f" up to {self.known_until}" if self.known_until else ""
-            raise ValueError(f"table orders of '{self.name}' has no rows{until}; choose a later cutoff or check the data")
+            raise ValueError(
+                f"table orders of '{self.name}' has no rows{until}; choose a later cutoff or check the data"
+            )
         return value
 
 
@@ -77,7 +80,9 @@ def _truncate(tables: Mapping[str, pa.Table], cutoff: date) -> dict[str, pa.Tabl
     limit = pa.scalar(midnight(cutoff), pa.timestamp("us"))
     kept = {name: _known(table, TABLES[name].time, limit) for name, table in tables.items()}
     items = kept["order_items"]
-    kept["order_items"] = items.filter(pc.is_in(items["order_id"], value_set=kept["orders"]["order_id"].combine_chunks()))
+    kept["order_items"] = items.filter(
+        pc.is_in(items["order_id"], value_set=kept["orders"]["order_id"].combine_chunks())
+    )
     return kept
 
 

@@ -1,7 +1,7 @@
 """Where SQL runs: DuckDB, in this process, on the Arrow tables of a `Database` without copying them.
 
-Money is summed as DECIMAL(18, 4) and time as whole seconds or minutes, so that a sum does not depend on the order of the rows or on
-the number of threads: features are bit-identical from run to run.
+Money is summed as DECIMAL(18, 4) and time as whole seconds or minutes, so that a sum does not depend on the order of
+the rows or on the number of threads: features are bit-identical from run to run.
 """
 
 from typing import Any
@@ -13,7 +13,8 @@ from patron.tables.database import Database
 
 
 def query(db: Database, sql: str, **params: Any) -> pa.Table:
-    """The result of `sql` on the tables of `db`, with `$name` taken from `params`. A param that is an Arrow table is a table in SQL."""
+    """The result of `sql` on the tables of `db`, with `$name` taken from `params`. A param that is an Arrow table is
+    a table in SQL."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for name, table in db.tables.items():

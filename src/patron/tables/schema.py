@@ -1,7 +1,8 @@
 """The canonical tables: what a company's data is called inside patron.
 
-Only `customers` and `orders` are required. Every other table, and every column that is not `required`, may be missing: in SQL it is
-then there as an empty table or as a column of NULLs (`Database` sees to that), so that no query asks what is present.
+Only `customers` and `orders` are required. Every other table, and every column that is not `required`, may be missing:
+in SQL it is then there as an empty table or as a column of NULLs (`Database` sees to that), so that no query asks what
+is present.
 """
 
 from collections.abc import Mapping
@@ -63,11 +64,13 @@ _TABLES = (
         _key("customer_id"), Column("registration_date", "date"), Column("channel", "text"), Column("geo", "text"),
     )),
     TableSchema("orders", "order_id", "order_date", (
-        _key("order_id"), _ref("customer_id", "customers", required=True, nullable=False), _time("order_date"), Column("channel", "text"),
+        _key("order_id"), _ref("customer_id", "customers", required=True, nullable=False),
+        _time("order_date"), Column("channel", "text"),
     )),
     TableSchema("order_items", None, None, (
         _ref("order_id", "orders", required=True, nullable=False), _ref("product_id", "products"),
-        Column("quantity", "number", minimum=0), Column("price", "money", minimum=0), Column("amount", "money", required=True, nullable=False, minimum=0),
+        Column("quantity", "number", minimum=0), Column("price", "money", minimum=0),
+        Column("amount", "money", required=True, nullable=False, minimum=0),
     )),
     TableSchema("products", "product_id", None, (
         _key("product_id"), Column("product_name", "text"), _ref("category_id", "categories"),
@@ -77,16 +80,18 @@ _TABLES = (
         _key("category_id"), Column("name", "text"), _ref("parent_id", "categories"),
     )),
     TableSchema("order_events", None, "event_date", (
-        _ref("order_id", "orders", required=True, nullable=False), Column("event_type", "text", required=True, nullable=False),
-        _time("event_date"), Column("amount", "money"),
+        _ref("order_id", "orders", required=True, nullable=False),
+        Column("event_type", "text", required=True, nullable=False), _time("event_date"), Column("amount", "money"),
     )),
     TableSchema("interactions", "interaction_id", "interaction_date", (
-        _key("interaction_id"), _ref("customer_id", "customers", required=True, nullable=False), _time("interaction_date"),
+        _key("interaction_id"), _ref("customer_id", "customers", required=True, nullable=False),
+        _time("interaction_date"),
         Column("interaction_type", "text"), Column("interaction_details", "text"),
     )),
     TableSchema("returns", "return_id", "return_date", (
         _key("return_id"), _ref("order_id", "orders"), _ref("product_id", "products"),
-        _ref("customer_id", "customers", required=True, nullable=False), _time("return_date"), Column("return_reason", "text"),
+        _ref("customer_id", "customers", required=True, nullable=False), _time("return_date"),
+        Column("return_reason", "text"),
         Column("refund_amount", "money", required=True, nullable=False, minimum=0),
     )),
     TableSchema("loyalty", "loyalty_id", "loyalty_date", (
@@ -95,11 +100,13 @@ _TABLES = (
         Column("points_earned", "number", minimum=0), Column("points_redeemed", "number", minimum=0),
     )),
     TableSchema("campaigns", None, "campaign_date", (  # one row a customer touched, so a campaign has many
-        _key("campaign_id"), _ref("customer_id", "customers", required=True, nullable=False), Column("campaign_type", "text"),
+        _key("campaign_id"), _ref("customer_id", "customers", required=True, nullable=False),
+        Column("campaign_type", "text"),
         _time("campaign_date"), Column("campaign_response", "number", minimum=0, maximum=1),
     )),
     TableSchema("external", None, "date", (
-        _time("date"), Column("series", "text", required=True, nullable=False), Column("value", "number", required=True),
+        _time("date"), Column("series", "text", required=True, nullable=False),
+        Column("value", "number", required=True),
     )),
 )  # fmt: skip
 

@@ -1,7 +1,8 @@
-"""What is predicted and for whom: spend in `(cutoff, cutoff + horizon]` of the customers that a rule picks at the cutoff.
+"""What is predicted and for whom: spend in `(cutoff, cutoff + horizon]` of the customers that a rule picks at the
+cutoff.
 
-The population never depends on the outcome, and its slices are known at the cutoff too. A label is net of returns or gross; it is
-floored at 0, and the number of floored labels is kept (field note 13).
+The population never depends on the outcome, and its slices are known at the cutoff too. A label is net of returns or
+gross; it is floored at 0, and the number of floored labels is kept (field note 13).
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from patron.tables.engine import query
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TaskConfig:
-    """The target. `population` is how far back a customer's last order may lie; null takes everybody who ever ordered."""
+    """The target. `population` is how far back a customer's last order may lie; null takes everybody who ever
+    ordered."""
 
     horizon: Horizon
     target: Literal["net", "gross"]
@@ -30,7 +32,8 @@ class TaskConfig:
 
 @dataclass(frozen=True)
 class TaskTable:
-    """One row a customer and cutoff: `customer_id, cutoff`, `slice_*` flags known at the cutoff, and `label` where it may be known.
+    """One row a customer and cutoff: `customer_id, cutoff`, `slice_*` flags known at the cutoff, and `label` where it
+    may be known.
 
     `floored` counts labels that were negative before they were set to 0.
     """
@@ -90,12 +93,16 @@ NEW_DAYS, DORMANT_DAYS = 90, 180  # field note 14
 
 
 def population(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
-    """Every customer whom the rule admits at `cutoff`, with slices: one order, new, dormant, heavy (top tenth by spend so far)."""
+    """Every customer whom the rule admits at `cutoff`, with slices: one order, new, dormant, heavy (top tenth by
+    spend so far)."""
     frame = query(db.upto(cutoff), _POPULATION).to_pandas()
     if config.population is not None:
         frame = frame[frame["last_order"] > midnight(config.population.before(cutoff))].reset_index(drop=True)
     if frame.empty:
-        raise ValueError(f"nobody is in the population at cutoff {cutoff}: no customer has an order in the {config.population or 'time'} before")
+        raise ValueError(
+            f"nobody is in the population at cutoff {cutoff}: "
+            f"no customer has an order in the {config.population or 'time'} before"
+        )
     rows = pd.DataFrame({"customer_id": frame["customer_id"]})
     rows["cutoff"] = pd.Timestamp(cutoff).as_unit("us")
     rows["slice_one_order"] = frame["orders"] == 1
@@ -121,7 +128,8 @@ ORDER BY p.customer_id
 
 
 def labelled(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
-    """The population at `cutoff` with its spend in `(cutoff, cutoff + horizon]`. Raises ValueError if the window is still open in `db`."""
+    """The population at `cutoff` with its spend in `(cutoff, cutoff + horizon]`. Raises ValueError if the window is
+    still open in `db`."""
     closes = config.horizon.after(cutoff)
     _require_closed(db, cutoff=cutoff, closes=closes)
     rows = population(db, cutoff=cutoff, config=config)

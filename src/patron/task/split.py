@@ -1,9 +1,9 @@
 """Who is trained on, who is validated on, who is tested on, and when. Two protocols:
 
-- `temporal`: several train cutoffs, then validation, then test; no label window reaches past the next role's cutoff. With
-  `validation: customers` a fifth of the customers validates at the train cutoffs instead, for data too short for a cutoff of its own.
-- `customers`: one cutoff, customers held out in turn. It says how well spend is predicted for unseen customers of the same
-  season, not how well tomorrow is predicted, and every report names it.
+- `temporal`: several train cutoffs, then validation, then test; no label window reaches past the next role's cutoff.
+With `validation: customers` a fifth of the customers validates at the train cutoffs instead, for data too short for a
+cutoff of its own. - `customers`: one cutoff, customers held out in turn. It says how well spend is predicted for
+unseen customers of the same season, not how well tomorrow is predicted, and every report names it.
 
 `refit` is all that may be known at the test cutoff: an estimator chooses on train and val, then learns from refit.
 """
@@ -24,7 +24,8 @@ from patron.task.ltv import TaskConfig, TaskTable, concat, labelled, population
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TemporalConfig:
-    """Rolling cutoffs. Null `train` steps back `step_days` at a time while `min_history_days` (null: one horizon) remain."""
+    """Rolling cutoffs. Null `train` steps back `step_days` at a time while `min_history_days` (null: one horizon)
+    remain."""
 
     name: Literal["temporal"]
     test: tuple[date, ...]
@@ -50,7 +51,8 @@ SplitConfig = Annotated[TemporalConfig | CustomersConfig, Field(discriminator="n
 
 @dataclass(frozen=True)
 class Plan:
-    """The cutoffs of one temporal fold. Windows of `train` close by `val`, that of `val` by `test`; those of `refit` by `test`."""
+    """The cutoffs of one temporal fold. Windows of `train` close by `val`, that of `val` by `test`; those of `refit`
+    by `test`."""
 
     train: tuple[date, ...]
     val: date | None
@@ -74,7 +76,10 @@ def folds(db: Database, *, task: TaskConfig, split: "TemporalConfig | CustomersC
     """The folds of a protocol, in order of time. Test rows carry no label; `truth` has it."""
     match split:
         case TemporalConfig():
-            return [_temporal(db, plan=plan(db, task=task, split=split, test=test), task=task) for test in sorted(split.test)]
+            return [
+                _temporal(db, plan=plan(db, task=task, split=split, test=test), task=task)
+                for test in sorted(split.test)
+            ]
         case CustomersConfig():
             return _held_out(db, task=task, split=split)
 
@@ -88,7 +93,8 @@ def truth(db: Database, *, fold: Fold, task: TaskConfig) -> TaskTable:
 
 
 def plan(db: Database, *, task: TaskConfig, split: TemporalConfig, test: date) -> Plan:
-    """The cutoffs of the fold tested at `test`. Raises ValueError for label windows that overlap, or history too short to train."""
+    """The cutoffs of the fold tested at `test`. Raises ValueError for label windows that overlap, or history too
+    short to train."""
     horizon = task.horizon
     latest = horizon.before(test)
     earliest = db.first_day
@@ -99,7 +105,9 @@ def plan(db: Database, *, task: TaskConfig, split: TemporalConfig, test: date) -
     else:
         val = split.val or latest
         train = split.train or _steps(horizon.before(val), earliest=earliest, needed=needed, split=split)
-        between = (cutoff for cutoff in refit if cutoff > max(train, default=date.min))  # closed by the test, not by val
+        between = (
+            cutoff for cutoff in refit if cutoff > max(train, default=date.min)
+        )  # closed by the test, not by val
         chosen = Plan(train, val, tuple(sorted({*train, *between, val})), test)
     _require_cutoffs(chosen, earliest=earliest, needed=needed, name=db.name)
     _refuse_overlap(chosen, horizon=horizon)
@@ -114,21 +122,26 @@ def _steps(latest: date, *, earliest: date, needed: int, split: TemporalConfig) 
 def _require_cutoffs(plan: Plan, *, earliest: date, needed: int, name: str) -> None:
     if not plan.train:
         raise ValueError(
-            f"'{name}' starts on {earliest}: too short for a train cutoff with {needed} days of history before the test at {plan.test}; "
-            f"use split.validation=customers, a smaller split.min_history_days, a shorter task.horizon or split=customers"
+            f"'{name}' starts on {earliest}: too short for a train cutoff with {needed} days of history "
+            f"before the test at {plan.test}; use split.validation=customers, a smaller split.min_history_days, "
+            f"a shorter task.horizon or split=customers"
         )
 
 
 def _refuse_overlap(plan: Plan, *, horizon: Horizon) -> None:
     val = plan.val or plan.test
-    pairs = [("train", cutoff, "validation" if plan.val else "test", val) for cutoff in plan.train] + [("refit", c, "test", plan.test) for c in plan.refit]
+    pairs = [("train", cutoff, "validation" if plan.val else "test", val) for cutoff in plan.train] + [
+        ("refit", c, "test", plan.test) for c in plan.refit
+    ]
     wrong = [
         f"  {role} window ({cutoff}, {horizon.after(cutoff)}] reaches past the {later} cutoff {limit}"
         for role, cutoff, later, limit in pairs
         if horizon.after(cutoff) > limit
     ]
     if wrong:
-        raise ValueError("label windows overlap:\n" + "\n".join(wrong) + "\nmove these cutoffs back or shorten task.horizon")
+        raise ValueError(
+            "label windows overlap:\n" + "\n".join(wrong) + "\nmove these cutoffs back or shorten task.horizon"
+        )
 
 
 def _temporal(db: Database, *, plan: Plan, task: TaskConfig) -> Fold:
@@ -153,11 +166,9 @@ def _held_out(db: Database, *, task: TaskConfig, split: CustomersConfig) -> list
     return [
         Fold(
             name=f"customers-{k}", cutoff=split.cutoff,
-            train=table.where((bucket != k) & (bucket != (k + 1) % split.folds)), val=table.where(bucket == (k + 1) % split.folds),
-            refit=table.where(bucket != k), test=table.where(bucket == k).without_label(),
-        )
-        for k in range(split.folds)
-    ]  # fmt: skip
+            train=table.where((bucket != k) & (bucket != (k + 1) % split.folds)), val=table.where(bucket == (k + 1) %
+            split.folds), refit=table.where(bucket != k), test=table.where(bucket == k).without_label(), ) for k in
+            range(split.folds) ]  # fmt: skip
 
 
 def _bucket(customer_ids: pd.Series, *, buckets: int) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Fitting: early stopping on validation snapshots, best and last checkpoint, resume; then the same number of steps on all closed cutoffs."""
+"""Fitting: early stopping on validation snapshots, best and last checkpoint, resume; then the same number of steps on
+all closed cutoffs."""
 
 import copy
 import logging
@@ -34,12 +35,29 @@ class Fitted:
 
 
 def tune(
-    model: LTVModel, *, train: Sequence[HeteroData], val: Sequence[HeteroData], config: TrainerConfig, folder: Path, seed: int, ckpt_path: Path | None
+    model: LTVModel,
+    *,
+    train: Sequence[HeteroData],
+    val: Sequence[HeteroData],
+    config: TrainerConfig,
+    folder: Path,
+    seed: int,
+    ckpt_path: Path | None,
 ) -> Fitted:
-    """`model` at the check with the lowest validation loss. Writes `best.ckpt`, `last.ckpt` and TensorBoard events to `folder`."""
-    best = ModelCheckpoint(folder, filename="best", monitor="val_loss", mode="min", save_last=True, enable_version_counter=False)
-    callbacks = [best, EarlyStopping("val_loss", mode="min", patience=config.patience), *_bar(config, f"tune seed {seed}")]
-    module, trainer = LTVModule(model, config=config), _trainer(config, callbacks=callbacks, folder=folder, name="tune", steps=config.max_steps)
+    """`model` at the check with the lowest validation loss. Writes `best.ckpt`, `last.ckpt` and TensorBoard events to
+    `folder`."""
+    best = ModelCheckpoint(
+        folder, filename="best", monitor="val_loss", mode="min", save_last=True, enable_version_counter=False
+    )
+    callbacks = [
+        best,
+        EarlyStopping("val_loss", mode="min", patience=config.patience),
+        *_bar(config, f"tune seed {seed}"),
+    ]
+    module, trainer = (
+        LTVModule(model, config=config),
+        _trainer(config, callbacks=callbacks, folder=folder, name="tune", steps=config.max_steps),
+    )
     trainer.fit(module, _loader(train, config=config, seed=seed), _loader(val), ckpt_path=ckpt_path)
     # Our own checkpoint, just written: it holds nothing but tensors and numbers.
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
@@ -47,16 +65,23 @@ def tune(
     return Fitted(module.model.cpu(), int(state["global_step"]))
 
 
-def refit(model: LTVModel, *, train: Sequence[HeteroData], steps: int, config: TrainerConfig, folder: Path, seed: int) -> LTVModel:
+def refit(
+    model: LTVModel, *, train: Sequence[HeteroData], steps: int, config: TrainerConfig, folder: Path, seed: int
+) -> LTVModel:
     """`model` after `steps` steps on `train`. Writes `checkpoint.ckpt` to `folder`."""
-    module, trainer = LTVModule(model, config=config), _trainer(config, callbacks=_bar(config, f"refit seed {seed}"), folder=folder, name="refit", steps=steps)
+    module, trainer = (
+        LTVModule(model, config=config),
+        _trainer(config, callbacks=_bar(config, f"refit seed {seed}"), folder=folder, name="refit", steps=steps),
+    )
     trainer.fit(module, _loader(train, config=config, seed=seed))
     trainer.save_checkpoint(folder / "checkpoint.ckpt")
     return module.model.cpu()
 
 
 @torch.no_grad()
-def outputs(model: LTVModel, shots: Sequence[HeteroData], *, module: Callable[..., torch.Tensor] | None = None) -> torch.Tensor:
+def outputs(
+    model: LTVModel, shots: Sequence[HeteroData], *, module: Callable[..., torch.Tensor] | None = None
+) -> torch.Tensor:
     """What `module` (default: the model) says of the `rows` of all snapshots, dropout off: [sum of B, ...]."""
     model.eval()
     device = next(model.parameters()).device
@@ -69,8 +94,8 @@ def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
     spread = float(np.std(as_numpy(model.head.location(out)))) / float(model.head.scale)
     if spread < COLLAPSED:
         log.warning(
-            "the GNN has collapsed: its predictions vary by %.4f standard deviations of the target, so they rank nobody; "
-            "lower trainer.learning_rate, try the other head, or check the features", spread
+            "the GNN has collapsed: its predictions vary by %.4f standard deviations of the target, so they rank "
+            "nobody; lower trainer.learning_rate, try the other head, or check the features", spread
         )  # fmt: skip
     return spread < COLLAPSED
 
@@ -78,13 +103,15 @@ def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
 def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, name: str, steps: int) -> pl.Trainer:
     for noisy in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")  # its advice on workers and logging is not for full snapshots
+    warnings.filterwarnings(
+        "ignore", module="pytorch_lightning"
+    )  # its advice on workers and logging is not for full snapshots
     return pl.Trainer(
-        accelerator=config.accelerator, devices=config.devices, precision=config.precision, max_steps=steps, max_epochs=-1,
-        gradient_clip_val=config.gradient_clip, callbacks=callbacks, logger=TensorBoardLogger(folder, name="", version=name),
-        log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks), inference_mode=False,
-    )  # fmt: skip
+        accelerator=config.accelerator, devices=config.devices, precision=config.precision, max_steps=steps,
+        max_epochs=-1, gradient_clip_val=config.gradient_clip, callbacks=callbacks, logger=TensorBoardLogger(folder,
+        name="", version=name), log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0, enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in
+        callbacks), inference_mode=False, )  # fmt: skip
 
 
 def _loader(shots: Sequence[HeteroData], *, config: TrainerConfig | None = None, seed: int = 0) -> DataLoader:
@@ -93,7 +120,8 @@ def _loader(shots: Sequence[HeteroData], *, config: TrainerConfig | None = None,
 
 
 class _Shuffled(Sampler[int]):
-    """`steps` snapshots an epoch, every one as often as the others; the order depends on seed and epoch alone, so it survives a resume."""
+    """`steps` snapshots an epoch, every one as often as the others; the order depends on seed and epoch alone, so it
+    survives a resume."""
 
     def __init__(self, number: int, *, steps: int, seed: int) -> None:
         self.number, self.steps, self.seed, self.epoch = number, steps, seed, 0
@@ -122,13 +150,19 @@ class _StepBar(Callback):
         self.title = title
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self.bar = tqdm(total=trainer.max_steps, initial=trainer.global_step, desc=self.title, unit="step", dynamic_ncols=True)
+        self.bar = tqdm(
+            total=trainer.max_steps, initial=trainer.global_step, desc=self.title, unit="step", dynamic_ncols=True
+        )
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
         self.bar.update(1)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        shown = {name: f"{float(trainer.callback_metrics[name]):.4f}" for name in ("val_loss", "val_spearman") if name in trainer.callback_metrics}
+        shown = {
+            name: f"{float(trainer.callback_metrics[name]):.4f}"
+            for name in ("val_loss", "val_spearman")
+            if name in trainer.callback_metrics
+        }
         self.bar.set_postfix(shown)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

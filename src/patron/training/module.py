@@ -62,14 +62,18 @@ class LTVModule(pl.LightningModule):
         self._seen.clear()
         head, spend = self.model.head, as_numpy(y)
         location = head.location(out)
-        values = {"val_loss": head.loss(out, y.log1p()), "val_spearman": spearman_corrcoef(location, y)}
+        values: dict[str, Any] = {"val_loss": head.loss(out, y.log1p()), "val_spearman": spearman_corrcoef(location, y)}
         median = np.maximum(np.expm1(as_numpy(location)), 0)  # before calibration, so an upper bound on the error
         values["val_nmae"] = float(np.abs(median - spend).mean() / max(spend.mean(), 1e-9))
         values["val_spread"] = location.std()
-        self.log_dict({name: torch.as_tensor(value, dtype=torch.float32) for name, value in values.items()}, batch_size=1)
+        self.log_dict(
+            {name: torch.as_tensor(value, dtype=torch.float32) for name, value in values.items()}, batch_size=1
+        )
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
         warmup = max(1, self.config.warmup_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / warmup))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,47 @@
+# patron: `make run` and `make test` are all a newcomer needs; each makes .venv first if it is not there.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint benchmarks tensorboard clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: $(VENV)/run.stamp  ## train the GNN and every baseline on Complete Journey and print the table (5 minutes)
+	$(BIN)/python scripts/benchmark.py
+
+test: $(VENV)/test.stamp  ## lint, type-check and run the tests
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test.stamp  ## lint and type-check only
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+benchmarks: $(VENV)/test.stamp  ## all reported tables; ONLINE_RETAIL_II=<folder> adds the shop of that name
+	$(BIN)/python scripts/benchmark.py experiment=complete_journey_90d force=true
+	$(BIN)/python scripts/benchmark.py experiment=cdnow_6m force=true
+ifdef ONLINE_RETAIL_II
+	$(BIN)/python scripts/benchmark.py experiment=online_retail_ii_91d data.path=$(ONLINE_RETAIL_II) force=true
+	$(BIN)/python scripts/benchmark.py experiment=online_retail_ii_12m data.path=$(ONLINE_RETAIL_II) force=true
+endif
+
+tensorboard: $(VENV)/run.stamp  ## look at the runs
+	$(BIN)/tensorboard --logdir runs
+
+clean:  ## remove the environment and the caches, not the runs
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build
+
+# torch goes first: with the pinned build there, nothing else can pull in another.
+$(VENV)/run.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@

@@ -1,0 +1,66 @@
+"""What the tests of estimators share: every estimator of `configs/estimator`, small, and one fold of the small shop.
+
+The configs are those of the package, so that a new estimator or key is tested as soon as it is there; the values that are
+tuned are overridden, so that no test depends on them.
+"""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra import compose, initialize_config_dir
+
+from patron.config import BenchmarkConfig, load
+from patron.estimators import Estimator, EstimatorConfig, GNNConfig, Setting, build
+from patron.tables.database import Database
+from patron.task.ltv import TaskTable
+from patron.task.split import CustomersConfig, Fold
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+TEST = date(2021, 4, 1)
+NAMES = sorted(file.stem for file in (CONFIGS / "estimator").glob("*.yaml"))
+
+_TREES = "{num_threads:1,min_data_in_leaf:10,learning_rate:0.1,lambda_l2:1,feature_fraction:0.8,bagging_fraction:0.7}"
+_SMALL = [
+    f"estimator=[{','.join(NAMES)}]", "graph=full", "task=90d", "task.population=null", "features.btyd=true",
+    f"split.test=['{TEST}']", "split.validation=cutoff", "split.min_history_days=null", "split.step_days=60",
+    "split.max_cutoffs=3", "features.windows=[14,30,91,182]", "features.lags=3", "features.top_categories=3",
+    "graph.half_life_days=90", "graph.co_shopper={threshold:0.1,top_k:8,min_products:2}",
+    "trainer={accelerator:cpu,devices:1,precision:32-true,max_steps:20,steps_per_check:5,patience:3,learning_rate:0.01}",
+    "trainer={weight_decay:0.001,warmup_steps:2,gradient_clip:1.0,progress:false}",
+    *(f"estimators.{name}.model={{channels:8,num_layers:2,dropout:0.1}}" for name in NAMES if name.startswith("gnn")),
+    *(f"estimators.{name}={{max_trees:30,patience:5,params:{_TREES}}}" for name in NAMES if name.startswith("lightgbm")),
+]  # fmt: skip
+
+
+def _composed() -> BenchmarkConfig:
+    with initialize_config_dir(str(CONFIGS), version_base=None):
+        return load(compose("benchmark", overrides=_SMALL), schema=BenchmarkConfig)
+
+
+SMALL = _composed()
+ESTIMATORS: dict[str, EstimatorConfig] = dict(SMALL.estimators)
+GNNS = [name for name, config in ESTIMATORS.items() if isinstance(config, GNNConfig)]
+HELD_OUT = CustomersConfig("customers", cutoff=date(2021, 3, 1), folds=3)
+
+
+def setting(folder: Path, *, seed: int = 0, ckpt_path: Path | None = None, **trainer: Any) -> Setting:
+    """The shared setting, with `trainer` keys changed."""
+    return Setting(
+        SMALL.features, SMALL.graph, replace(SMALL.trainer, **trainer), seed=seed, folder=folder, ckpt_path=ckpt_path
+    )
+
+
+def fit(name: str, db: Database, *, fold: Fold, folder: Path, seed: int = 0, **trainer: Any) -> Estimator:
+    """The estimator `name`, fitted on what `db` knows at the fold's cutoff."""
+    folder.mkdir(parents=True, exist_ok=True)
+    estimator = build(ESTIMATORS[name], setting(folder, seed=seed, **trainer))
+    return estimator.fit(db.upto(fold.cutoff), train=fold.train, val=fold.val, refit=fold.refit)
+
+
+def rows_for(customers: list[Any], *, cutoffs: tuple[date, ...]) -> TaskTable:
+    """Rows without labels: each of `customers` at each of `cutoffs`."""
+    pairs = [(customer, pd.Timestamp(cutoff).as_unit("us")) for cutoff in cutoffs for customer in customers]
+    return TaskTable(pd.DataFrame(pairs, columns=["customer_id", "cutoff"]), SMALL.task.horizon)
