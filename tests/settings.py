@@ -1,7 +1,7 @@
 """What the tests of estimators share: every estimator of `configs/estimator`, small, and one fold of the small shop.
 
-The configs are those of the package, so that a new estimator or key is tested as soon as it is there; the values that are
-tuned are overridden, so that no test depends on them.
+The configs are those of the package, so that a new estimator or key is tested as soon as it is there; the values that
+are tuned are overridden, so that no test depends on them.
 """
 
 from dataclasses import replace
@@ -22,16 +22,18 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 TEST = date(2021, 4, 1)
 NAMES = sorted(file.stem for file in (CONFIGS / "estimator").glob("*.yaml"))
 
+_NET = "{channels:8,num_layers:2,dropout:0.1}"
 _TREES = "{num_threads:1,min_data_in_leaf:10,learning_rate:0.1,lambda_l2:1,feature_fraction:0.8,bagging_fraction:0.7}"
+_BOOSTED = f"{{max_trees:30,patience:5,params:{_TREES}}}"
 _SMALL = [
     f"estimator=[{','.join(NAMES)}]", "graph=full", "task=90d", "task.population=null", "features.btyd=true",
     f"split.test=['{TEST}']", "split.validation=cutoff", "split.min_history_days=null", "split.step_days=60",
     "split.max_cutoffs=3", "features.windows=[14,30,91,182]", "features.lags=3", "features.top_categories=3",
     "graph.half_life_days=90", "graph.co_shopper={threshold:0.1,top_k:8,min_products:2}",
-    "trainer={accelerator:cpu,devices:1,precision:32-true,max_steps:20,steps_per_check:5,patience:3,learning_rate:0.01}",
+    "trainer={accelerator:cpu,devices:1,precision:32-true,max_steps:10,steps_per_check:5,patience:3,learning_rate:0.01}",
     "trainer={weight_decay:0.001,warmup_steps:2,gradient_clip:1.0,progress:false}",
-    *(f"estimators.{name}.model={{channels:8,num_layers:2,dropout:0.1}}" for name in NAMES if name.startswith("gnn")),
-    *(f"estimators.{name}={{max_trees:30,patience:5,params:{_TREES}}}" for name in NAMES if name.startswith("lightgbm")),
+    *(f"estimators.{name}.model={_NET}" for name in NAMES if name.startswith("gnn")),
+    *(f"estimators.{name}={_BOOSTED}" for name in NAMES if name.startswith("lightgbm")),
 ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """Nothing after a cutoff reaches what is predicted at it: change the future, and every number stays, bit for bit."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -13,16 +14,18 @@ from pandas.testing import assert_frame_equal
 from settings import ESTIMATORS, HELD_OUT, SMALL, TEST, fit
 
 from patron.days import midnight
-from patron.estimators import BTYDConfig, Estimator, EstimatorConfig, LightGBMConfig, ZeroConfig
+from patron.estimators import BTYDConfig, Estimator, EstimatorConfig, LastWindowConfig, LightGBMConfig, ZeroConfig
 from patron.nn.heads import HeadConfig
 from patron.tables.database import Database
 from patron.task.split import Fold, folds
-from patron.testing import scrambled_after, small_shop
+from patron.testing import scrambled_after
 
 Fitted = Callable[[str], Estimator]
 EVERY = sorted(ESTIMATORS)
 SUPERVISED = [name for name in EVERY if not isinstance(ESTIMATORS[name], ZeroConfig | BTYDConfig)]
-COUNTED = ["customer_id", "cutoff", "ltv_mean", "ltv_median", "rank_score", "p_active", "q10", "q90"]
+LEARN_FROM_LABELS = [name for name in SUPERVISED if not isinstance(ESTIMATORS[name], LastWindowConfig)]
+TIMED = (("orders", "order_date"), ("returns", "return_date"))
+COLUMNS = ["customer_id", "cutoff", "ltv_mean", "ltv_median", "rank_score", "p_active", "q10", "q90"]
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +35,37 @@ def other(shop: Database) -> Database:
 
 
 @pytest.fixture(scope="module")
+def changed(shop: Database, fold: Fold) -> Database:
+    """The shop with another future after the latest cutoff that is trained on."""
+    return scrambled_after(shop, cutoff=fold.refit.cutoffs[-1])
+
+
+@pytest.fixture(scope="module")
+def renewed(shop: Database) -> Database:
+    """The shop with another future after the cutoff of the customers protocol."""
+    return scrambled_after(shop, cutoff=HELD_OUT.cutoff)
+
+
+@pytest.fixture(scope="module")
 def held_out(shop: Database) -> Fold:
     return folds(shop, task=SMALL.task, split=HELD_OUT)[0]
+
+
+@pytest.fixture(scope="module")
+def unseen(shop: Database, held_out: Fold) -> Database:
+    """The shop in which the customers who are tested do nothing after the cutoff of the customers protocol."""
+    return _without_future(shop, held_out.test.frame["customer_id"])
+
+
+@pytest.fixture(scope="module")
+def idle(shop: Database, held_out: Fold) -> Database:
+    """The same for half of the customers who are trained on."""
+    return _without_future(shop, held_out.refit.frame["customer_id"].iloc[::2])
+
+
+@pytest.fixture(scope="module")
+def fitted_held_out(shop: Database, held_out: Fold, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return cache(lambda name: fit(name, shop, fold=held_out, folder=tmp_path_factory.mktemp(name)))
 
 
 def only_fold(db: Database) -> Fold:
@@ -43,7 +75,7 @@ def only_fold(db: Database) -> Fold:
 
 def assert_identical(predicted: pd.DataFrame, expected: pd.DataFrame) -> None:
     """The same customers in the same order, and a largest absolute difference of exactly 0 in every column."""
-    assert list(predicted.columns) == COUNTED
+    assert list(predicted.columns) == COLUMNS
     assert len(predicted) > 20
     assert_frame_equal(predicted, expected, check_exact=True)
 
@@ -93,17 +125,14 @@ def test_the_past_changes_predictions(name: str, shop: Database, fold: Fold, fit
 
 @pytest.mark.parametrize("name", SUPERVISED)
 def test_training_rows_see_only_their_own_past(
-    name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
+    name: str, changed: Database, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
     """Between the latest training cutoff and the test nothing is learned but labels, which are the same here.
 
     BTYD is not among them: it learns from all purchases up to the test, and from no label.
     """
-    latest = fold.refit.cutoffs[-1]
-    assert latest < TEST
-    other = scrambled_after(shop, cutoff=latest)
-    rows = fold.refit.at(latest).without_label()
-    predicted = fit(name, other, fold=fold, folder=tmp_path).predict(other.upto(TEST), rows=rows)
+    rows = fold.refit.at(fold.refit.cutoffs[-1]).without_label()
+    predicted = fit(name, changed, fold=fold, folder=tmp_path).predict(changed.upto(TEST), rows=rows)
     assert_identical(predicted, fitted(name).predict(shop.upto(TEST), rows=rows))
 
 
@@ -118,69 +147,50 @@ def test_predict_cuts_off_what_comes_later(
 
 @pytest.mark.parametrize("name", EVERY)
 def test_customers_protocol_sees_labels_and_no_other_future(
-    name: str, shop: Database, held_out: Fold, tmp_path: Path
+    name: str, renewed: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:
-    other = scrambled_after(shop, cutoff=HELD_OUT.cutoff)
-    answers = [
-        fit(name, db, fold=held_out, folder=tmp_path / str(k)).predict(db.upto(HELD_OUT.cutoff), rows=held_out.test)
-        for k, db in enumerate((shop, other))
-    ]
-    assert_identical(answers[1], answers[0])
+    predicted = fit(name, renewed, fold=held_out, folder=tmp_path).predict(renewed, rows=held_out.test)
+    assert_identical(predicted, fitted_held_out(name).predict(shop, rows=held_out.test))
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_customers_protocol_never_sees_test_labels(name: str, shop: Database, held_out: Fold, tmp_path: Path) -> None:
-    assert "label" not in held_out.test.frame
-    answers = []
-    for k, db in enumerate((shop, _without_future(shop, held_out.test.frame["customer_id"]))):
-        fold = folds(db, task=SMALL.task, split=HELD_OUT)[0]
-        answers.append(fit(name, db, fold=fold, folder=tmp_path / str(k)).predict(db.upto(fold.cutoff), rows=fold.test))
-    assert_identical(answers[1], answers[0])
-
-
-@pytest.mark.parametrize("name", SUPERVISED)
-def test_customers_protocol_learns_from_the_other_labels(
-    name: str, shop: Database, held_out: Fold, tmp_path: Path
+def test_customers_protocol_never_sees_test_labels(
+    name: str, unseen: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:
-    """The control, with the same customers' future taken away from training: all that learn from labels change."""
-    if ESTIMATORS[name].name == "last_window":
-        pytest.skip("last_window learns nothing")
-    db = _without_future(shop, held_out.refit.frame["customer_id"].iloc[::2])
-    folds_ = [folds(each, task=SMALL.task, split=HELD_OUT)[0] for each in (shop, db)]
-    assert_frame_equal(folds_[0].test.frame, folds_[1].test.frame)
-    answers = [
-        fit(name, each, fold=fold, folder=tmp_path / str(k)).predict(each.upto(fold.cutoff), rows=fold.test)
-        for k, (each, fold) in enumerate(zip((shop, db), folds_, strict=True))
-    ]
-    assert differ(*answers)
+    assert "label" not in held_out.test.frame
+    again = folds(unseen, task=SMALL.task, split=HELD_OUT)[0]
+    predicted = fit(name, unseen, fold=again, folder=tmp_path).predict(unseen, rows=again.test)
+    assert_identical(predicted, fitted_held_out(name).predict(shop, rows=held_out.test))
 
 
-def test_a_window_that_closes_late_is_no_label(shop: Database) -> None:
-    """No row that is trained on or chosen by has a label that reaches past the test cutoff."""
-    fold = only_fold(shop)
+@pytest.mark.parametrize("name", LEARN_FROM_LABELS)
+def test_customers_protocol_learns_from_the_other_labels(
+    name: str, idle: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
+) -> None:
+    """The control of the test above: the same change to customers who are trained on shows."""
+    again = folds(idle, task=SMALL.task, split=HELD_OUT)[0]
+    assert_frame_equal(again.test.frame, held_out.test.frame)
+    predicted = fit(name, idle, fold=again, folder=tmp_path).predict(idle, rows=again.test)
+    assert differ(predicted, fitted_held_out(name).predict(shop, rows=held_out.test))
+
+
+def test_label_windows_close_before_the_next_role(fold: Fold) -> None:
+    """No row that is trained on or chosen by has a label that reaches past the cutoff it is used for."""
     for rows, limit in ((fold.train, fold.val.cutoffs[0]), (fold.val, TEST), (fold.refit, TEST)):
         assert max(rows.horizon.after(cutoff) for cutoff in rows.cutoffs) <= limit
     assert "label" not in fold.test.frame
 
 
 def _without_future(db: Database, customers: pd.Series) -> Database:
-    """`db` without what these customers did after the cutoff of the customers protocol."""
-
-    def kept(name: str, time: str) -> pa.Table:
-        table = db[name]
-        theirs = pc.is_in(table["customer_id"], value_set=pa.array(customers))
-        return table.filter(pc.invert(pc.and_(theirs, pc.greater(table[time], pa.scalar(_instant(HELD_OUT.cutoff))))))
-
-    orders = kept("orders", "order_date")
+    """`db` without what these customers bought and returned after the cutoff of the customers protocol."""
+    orders, returns = (_without(db[name], customers, time=time) for name, time in TIMED)
     assert orders.num_rows < db["orders"].num_rows
-    items = db["order_items"].filter(pc.is_in(db["order_items"]["order_id"], value_set=orders["order_id"].combine_chunks()))
-    return Database(db.name, {**db.tables, "orders": orders, "order_items": items, "returns": kept("returns", "return_date")})
+    kept = pc.is_in(db["order_items"]["order_id"], value_set=orders["order_id"].combine_chunks())
+    items = db["order_items"].filter(kept)
+    return Database(db.name, {**db.tables, "orders": orders, "order_items": items, "returns": returns})
 
 
-def _instant(day: date) -> pa.Scalar:
-    return pa.scalar(midnight(day), pa.timestamp("us"))
-
-
-def test_small_shop_is_the_same_every_time() -> None:
-    for name, table in small_shop().tables.items():
-        assert small_shop()[name].equals(table), name
+def _without(table: pa.Table, customers: pd.Series, *, time: str) -> pa.Table:
+    theirs = pc.is_in(table["customer_id"], value_set=pa.array(customers))
+    later = pc.greater(table[time], pa.scalar(midnight(HELD_OUT.cutoff), pa.timestamp("us")))
+    return table.filter(pc.invert(pc.and_(theirs, later)))

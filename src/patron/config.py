@@ -1,6 +1,7 @@
-"""The root config. Hydra composes YAML; `load` turns it into frozen dataclasses once and says everything that is wrong with it.
+"""The root config. Hydra composes YAML; `load` turns it into frozen dataclasses, or says all that is wrong with it.
 
-After that nobody imports omegaconf. Each component's config stands beside the component; every value appears once, in YAML.
+After that nobody imports omegaconf. Each component's config stands beside the component; every value appears once, in
+YAML.
 """
 
 import difflib
@@ -8,16 +9,21 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, ListConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as config_dataclass
 from rich.console import Console
 from rich.logging import RichHandler
+from yaml import YAMLError
 
 from patron.estimators import EstimatorConfig
 from patron.features.asof import FeatureConfig
@@ -40,9 +46,9 @@ class EvaluationConfig:
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Config:
-    """One experiment: data, task, split, and the estimators that are fitted to it, once a seed. Its runs are in `runs/name`."""
+    """One experiment: data, task, split, and the estimators fitted to it, once a seed. Its runs are in `runs/name`."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     data: DataConfig
     task: TaskConfig
     split: SplitConfig
@@ -71,12 +77,17 @@ class ConfigError(ValueError):
 
 def load(composed: DictConfig | Mapping[str, Any], *, schema: type[T]) -> T:
     """`composed` as a `schema`. Raises ConfigError with all mistakes at once."""
-    plain = OmegaConf.to_container(composed, resolve=True) if isinstance(composed, DictConfig) else dict(composed)
+    wrong: dict[str, str] = {}
+    plain = _resolved(composed, wrong=wrong) if isinstance(composed, DictConfig) else dict(composed)
     try:
-        return TypeAdapter(schema).validate_python(plain)
+        config = TypeAdapter(schema).validate_python(plain)
     except ValidationError as error:
-        mistakes = [_mistake(one, plain) for one in error.errors()]
-        raise ConfigError(f"the configuration has {len(mistakes)} mistake(s):\n" + "\n".join(mistakes)) from None
+        for where, what in (_mistake(one, plain, schema=schema) for one in error.errors()):
+            wrong.setdefault(where, what)
+    if wrong:
+        lines = [f"  {where}: {what}" for where, what in wrong.items()]
+        raise ConfigError(f"the configuration has {len(lines)} mistake(s):\n" + "\n".join(lines))
+    return config
 
 
 def dump(config: Any) -> dict[str, Any]:
@@ -85,21 +96,36 @@ def dump(config: Any) -> dict[str, Any]:
 
 
 def entry(task: Callable[[Any], None], *, schema: type, configs: Path, name: str) -> None:
-    """Run a script: compose `configs/name.yaml` with the command line, check it, call `task`. A user's mistake exits with 1, in a line."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_path=False)])
+    """Run a script: compose `configs/name.yaml` with the command line, check it, call `task`.
+
+    A user's mistake exits with 1 and one message; HYDRA_FULL_ERROR=1 in the environment shows the traceback.
+    """
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     logging.getLogger("patron").setLevel(logging.INFO)
     sys.argv[1:] = [_lenient(argument, configs) for argument in sys.argv[1:]]
+    traceback = bool(os.environ.get("HYDRA_FULL_ERROR"))
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises then; else it prints a traceback for a slip in somebody's YAML
 
     def checked(composed: DictConfig) -> None:
-        try:
+        with _said(traceback=traceback):
             task(load(composed, schema=schema))
-        except (ValueError, OSError) as error:
-            if os.environ.get("HYDRA_FULL_ERROR"):
-                raise
-            print(f"error: {error}\n(HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
-            sys.exit(1)
 
-    hydra.main(version_base=None, config_path=str(configs.resolve()), config_name=name)(checked)()
+    with _said(traceback=traceback):
+        hydra.main(version_base=None, config_path=str(configs.resolve()), config_name=name)(checked)()
+
+
+@contextmanager
+def _said(*, traceback: bool) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, OSError, HydraException, OmegaConfBaseException, YAMLError) as error:
+        if traceback:
+            raise
+        told = [error, error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [error]
+        message = "\n".join(map(str, told)).partition("\nConfig search path")[0].strip()
+        print(f"error: {message}\n(HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
+        sys.exit(1)
 
 
 def _lenient(argument: str, configs: Path) -> str:
@@ -110,30 +136,81 @@ def _lenient(argument: str, configs: Path) -> str:
     return f"++{argument}"
 
 
-def _mistake(error: Mapping[str, Any], plain: Any) -> str:
+def _resolved(node: Any, *, wrong: dict[str, str], path: tuple[str, ...] = ()) -> Any:
+    # The plain values of `node`, without those that have none, of which `wrong` says why.
+    if not isinstance(node, DictConfig | ListConfig):
+        return node
+    values: dict[Any, Any] = {}
+    for key in list(node) if isinstance(node, DictConfig) else range(len(node)):
+        where = (*path, str(key))
+        try:
+            values[key] = _resolved(node[key], wrong=wrong, path=where)
+        except MissingMandatoryValue:
+            wrong[".".join(where)] = _no_value(".".join(where))
+        except OmegaConfBaseException as error:
+            wrong[".".join(where)] = f"{str(error).splitlines()[0]}; write a value, or ${{the path of another key}}"
+    return values if isinstance(node, DictConfig) else list(values.values())
+
+
+def _mistake(error: Mapping[str, Any], plain: Any, *, schema: Any) -> tuple[str, str]:
+    # Where it is, and what to write there instead.
     path, parent = _walk(error["loc"], plain)
-    where = ".".join(path) or "(root)"
+    where, given, context = ".".join(path) or "(root)", error["input"], error.get("ctx", {})
     match error["type"]:
         case "unexpected_keyword_argument" | "extra_forbidden":
-            siblings = [key for key in parent if key != path[-1]] if isinstance(parent, Mapping) else []
-            near = difflib.get_close_matches(path[-1], [str(key) for key in siblings], n=1, cutoff=0.6)
-            meant = f"did you mean '{near[0]}'?" if near else f"allowed here: {', '.join(sorted(map(str, siblings)))}"
-            return f"  {where}: no such key; {meant}"
+            return where, f"no such key; {_allowed(path, _keys(schema, error['loc'], name=parent.get('name')))}"
         case "missing" | "missing_argument" | "missing_keyword_only_argument":
-            return f"  {where}: missing; give it a value"
+            return where, _no_value(where)
         case "union_tag_invalid":
-            return f"  {where}: name '{error['ctx']['tag']}' is not one of {error['ctx']['expected_tags']}"
-    return f"  {where}: {error['msg'].removeprefix('Value error, ')} (it is {error['input']!r})"
+            expected = re.findall(r"'(.*?)'", context["expected_tags"])
+            return f"{where}.name", f"there is no '{context['tag']}'; {_allowed([context['tag']], expected)}"
+        case "union_tag_not_found":
+            others = [key for key, value in parent.items() if isinstance(value, Mapping) and "name" in value]
+            return where, f"it has no name to say what it is; {_allowed(path, others)}"
+        case "tuple_type" | "list_type":
+            return where, f"should be a list; write [{given}]"
+        case kind if kind.startswith("date_"):
+            return where, f"'{given}' is no date; write it as year-month-day, for example 2017-10-01"
+    return where, f"{error['msg'].removeprefix('Value error, ')} (it is {given!r})"
+
+
+def _no_value(where: str) -> str:
+    return f"has no value; write {where}=... on the command line, or set it in YAML"
+
+
+def _allowed(path: Sequence[str], keys: Iterable[Any]) -> str:
+    if list(path) == ["experiment"]:
+        return "the first line of an experiment's file must be '# @package _global_'"
+    near = difflib.get_close_matches(path[-1], names := sorted(map(str, keys)), n=1)
+    return f"did you mean '{near[0]}'?" if near else f"allowed here: {', '.join(names)}"
+
+
+def _keys(schema: Any, location: Sequence[Any], *, name: Any) -> set[str]:
+    # The keys that the config classes have at `location`; of a union, those of the class called `name`.
+    kinds = [schema]
+    for step in location[:-1]:
+        fields = [kind.__pydantic_fields__[step] for kind in kinds if step in kind.__pydantic_fields__]
+        kinds = [kind for field in fields for kind in _classes(field.annotation)] or kinds
+    called = [kind for kind in kinds if name in get_args(kind.__annotations__.get("name"))]
+    return {key for kind in called or kinds for key in kind.__pydantic_fields__}
+
+
+def _classes(annotation: Any) -> list[Any]:
+    if is_dataclass(annotation):
+        return [annotation]
+    return [kind for inner in get_args(annotation) for kind in _classes(inner)]
 
 
 def _walk(location: Sequence[Any], plain: Any) -> tuple[list[str], Any]:
-    # pydantic puts the tag of a union into the path; YAML has no such level.
+    # pydantic's path also names the member of a union, which is no level of the YAML.
     path: list[str] = []
     parent = here = plain
     for step in location:
-        if isinstance(here, Mapping) and step not in here and here.get("name") == step:
+        if isinstance(here, list) and isinstance(step, int):
+            parent, here = here, here[step]
+        elif isinstance(here, Mapping) and (step in here or here.get("name") != step):
+            parent, here = here, here.get(step)
+        else:
             continue
-        parent = here
-        here = here[step] if (isinstance(here, Mapping) and step in here) or (isinstance(here, list) and isinstance(step, int)) else None
         path.append(str(step))
     return path, parent

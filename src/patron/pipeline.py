@@ -1,10 +1,10 @@
-"""The whole way: read, validate, split, fit and predict every estimator at every seed, evaluate. One direction, one pass."""
+"""The whole way: read, validate, split, fit and predict every estimator at every seed, evaluate. One pass."""
 
 import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -26,6 +26,7 @@ from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds, truth
 
 log = logging.getLogger("patron")
+NO_FIT = ("force", "runs", "ckpt_path", "evaluation.", "trainer.progress")  # keys that leave a fit as it is
 
 
 @runtime_checkable
@@ -71,7 +72,8 @@ def prepare(config: Config) -> Experiment:
 def run_all(config: Config) -> pd.DataFrame:
     """Every estimator at every seed, each in its run folder; returns the long table of `evaluate`."""
     experiment = prepare(config)
-    jobs = [(name, seed) for name, chosen in config.estimators.items() for seed in (config.seeds if is_seeded(chosen) else config.seeds[:1])]
+    seeds = {name: config.seeds if is_seeded(one) else config.seeds[:1] for name, one in config.estimators.items()}
+    jobs = [(name, seed) for name in seeds for seed in seeds[name]]
     bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=not config.trainer.progress)
     parts = []
     for name, seed in bar:
@@ -88,27 +90,37 @@ def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:
     """The test predictions of one estimator at one seed, from its run folder if that is done."""
     config = experiment.config
     folder = RunFolder(config.runs / config.name / f"{name}-seed{seed}")
-    resolved = {**dump(config), "estimators": {name: dump(config)["estimators"][name]}, "seeds": [seed]}
+    resolved = _resolved(config, name=name, seed=seed)
     if folder.is_done and not config.force:
         _require_same(folder, resolved)
         log.info("%s is done and left alone (force=true fits it again)", folder.path)
         return folder.predictions()
     folder.begin(resolved)
     started = time.perf_counter()
-    parts = [_fit_fold(experiment, fold, chosen=config.estimators[name], seed=seed, folder=folder.path) for fold in experiment.folds]
+    chosen = config.estimators[name]
+    parts = [_fit_fold(experiment, fold, chosen=chosen, seed=seed, folder=folder.path) for fold in experiment.folds]
     predictions = pd.concat(parts, ignore_index=True).assign(estimator=name, seed=seed)
     metrics = _metrics(predictions, experiment.truth)
-    report = {"estimator": name, "seed": seed, "metrics": metrics, "seconds": round(time.perf_counter() - started, 2)}
+    report = {"estimator": name, "seed": seed, "seconds": round(time.perf_counter() - started, 2)}
+    report |= {"metrics": {key: value if np.isfinite(value) else None for key, value in metrics.items()}}  # JSON: no NaN
     report |= {"known_until": str(experiment.folds[-1].cutoff), "floored_labels": experiment.folds[-1].refit.floored}
-    last = experiment.truth["fold"] == experiment.folds[-1].name
-    log_run(folder.path, title=f"{config.name}, {name}", config=resolved, metrics=metrics, truth=experiment.truth[last], predictions=parts[-1])
+    truth = experiment.truth[experiment.truth["fold"] == experiment.folds[-1].name]
+    title = f"{config.name}, {name}"
+    log_run(folder.path, title=title, config=resolved, metrics=metrics, truth=truth, predictions=parts[-1])
     folder.finish(predictions=predictions, report=report)
     return predictions
 
 
+def _resolved(config: Config, *, name: str, seed: int) -> dict[str, Any]:
+    # What made this run: of a benchmark, neither its other estimators nor where its table goes.
+    everything = dump(config)
+    shared = {field.name: everything[field.name] for field in fields(Config)}
+    return {**shared, "estimators": {name: everything["estimators"][name]}, "seeds": [seed]}
+
+
 def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, seed: int, folder: Path) -> pd.DataFrame:
-    config = experiment.config
-    here = folder if fold is experiment.folds[-1] else folder / fold.name  # the last fold's estimator is the one that scores
+    config, scores = experiment.config, fold is experiment.folds[-1]  # it is the last fold's estimator that scores
+    here = folder if scores else folder / fold.name
     here.mkdir(parents=True, exist_ok=True)
     setting = Setting(config.features, config.graph, config.trainer, seed=seed, folder=here, ckpt_path=config.ckpt_path)
     past = experiment.db.upto(fold.cutoff)
@@ -117,33 +129,44 @@ def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, se
     predictions = estimator.predict(past, rows=fold.test).assign(fold=fold.name)
     if isinstance(estimator, Embedder):
         rows = experiment.truth[experiment.truth["fold"] == fold.name]
-        log_embeddings(here, embeddings=estimator.embeddings(past, rows=fold.test), rows=rows, predicted=predictions["ltv_mean"].to_numpy())
+        seen, spend = estimator.embeddings(past, rows=fold.test), predictions["ltv_mean"].to_numpy()
+        log_embeddings(here, embeddings=seen, rows=rows, predicted=spend)
     return predictions
 
 
 def _metrics(predictions: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
     # Point values, mean over folds; the intervals need all estimators side by side and are in the benchmark's table.
     both = truth.merge(predictions, on=["customer_id", "cutoff", "fold"], validate="1:1")
-    per_fold = [
-        {name: metric(part["label"], part[list(metric.columns)].to_numpy().squeeze()) for name, metric in METRICS.items()}
-        for _, part in both.groupby("fold")
-    ]
-    return pd.DataFrame(per_fold).mean().to_dict()
+    per_fold = [_scored(part) for _, part in both.groupby("fold")]
+    return {name: float(np.mean([scores[name] for scores in per_fold])) for name in METRICS}
+
+
+def _scored(rows: pd.DataFrame) -> dict[str, float]:
+    columns = {name: rows[list(metric.columns)].to_numpy().squeeze() for name, metric in METRICS.items()}
+    return {name: metric(rows["label"], columns[name]) for name, metric in METRICS.items()}
 
 
 def _require_same(folder: RunFolder, resolved: Mapping[str, Any]) -> None:
-    ignored = {"force", "runs", "ckpt_path"}
-    there = folder.config()
-    changed = sorted(key for key in {*there, *resolved} - ignored if there.get(key) != resolved.get(key))
+    there, here = _flat(folder.config()), _flat(resolved)
+    changed = [key for key in {**there, **here} if not key.startswith(NO_FIT) and there.get(key) != here.get(key)]
     if changed:
+        differences = ", ".join(f"{key} was {there.get(key)}, now {here.get(key)}" for key in changed)
         raise ValueError(
-            f"{folder.path} is done, with another configuration ({', '.join(changed)} differ); "
+            f"{folder.path} is done, with another configuration ({differences}); "
             f"choose another name=..., or force=true to fit it again"
         )
 
 
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
 def _context(config: Config) -> dict[str, str]:
-    return {"data": label(config.data), "task": str(config.task.horizon), "split": config.split.name, "command": command(), "commit": commit()}
+    what = {"data": label(config.data), "task": str(config.task.horizon), "split": config.split.name}
+    return {**what, "command": command(), "commit": commit()}
 
 
 def _sizes(fold: Fold, answer: TaskTable) -> str:

@@ -1,12 +1,14 @@
 """A run is a folder, the same for every estimator:
 
-`config.yaml` (resolved) · `report.json` (versions, commit, seed, metrics, timings, peak memory) · `predictions.parquet` ·
-`estimator.joblib`, `checkpoint.ckpt` · TensorBoard events · `DONE`, written last. A folder with `DONE` is left alone unless `force=true`.
+`config.yaml` (resolved) · `report.json` (versions, commit, seed, metrics, timings, peak memory) ·
+`predictions.parquet` · `estimator.joblib`, `checkpoint.ckpt` · TensorBoard events · `DONE`, written last. A folder with
+`DONE` is left alone unless `force=true`.
 """
 
 import json
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -50,7 +52,7 @@ class RunFolder:
         """What `begin` was given. Raises ValueError if this is no run."""
         file = self.path / "config.yaml"
         if not file.exists():
-            raise ValueError(f"{self.path} is not a run: it has no config.yaml; a run is a folder that scripts/train.py made")
+            raise ValueError(f"{self.path} is not a run: it has no config.yaml; scripts/train.py makes runs")
         return yaml.safe_load(file.read_text())
 
     def predictions(self) -> pd.DataFrame:
@@ -62,7 +64,8 @@ def provenance() -> dict[str, Any]:
     """Where a number comes from: command, commit, versions, machine, and the peak memory of this process in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     versions = {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-    return {"command": command(), "commit": commit(), "versions": versions, "platform": platform.platform(), "peak_memory_mb": round(peak)}
+    source = {"command": command(), "commit": commit(), "versions": versions}
+    return {**source, "platform": platform.platform(), "peak_memory_mb": round(peak)}
 
 
 def command() -> str:
@@ -70,15 +73,17 @@ def command() -> str:
     script = Path(sys.argv[0])
     name = f"{script.parent.name}/{script.name}" if script.parent.name == "scripts" else script.name
     arguments = [argument.removeprefix("++") for argument in sys.argv[1:]]
-    return " ".join(["python", name, *(f"'{a}'" if any(c in a for c in " [](){}*") else a for a in arguments)])
+    return shlex.join(["python", name, *arguments])
 
 
 def commit() -> str:
     """The short hash of the source that runs, with `+` if it has uncommitted changes; `unknown` outside a checkout."""
     try:
         here = Path(__file__).parent
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)  # else it is the checkout that a .venv lies in
         head = _git(here, "rev-parse", "--short", "HEAD")
-        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no", "--", "..", "../../configs") else "")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", "..", "../../configs")
+        return head + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

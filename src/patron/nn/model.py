@@ -16,19 +16,20 @@ from patron.nn.heads import HeadConfig, build_head
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelConfig:
-    """Width, depth in hops, dropout, head."""
+    """Width, depth in hops, dropout of hidden units and of the customers' own features, head."""
 
     channels: Annotated[int, Field(gt=0)]
     num_layers: Annotated[int, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    input_dropout: Annotated[float, Field(ge=0, lt=1)]
     head: HeadConfig
 
 
 class LTVModel(nn.Module):
     """Customers of a snapshot -> outputs of the head.
 
-    The engineered features reach the head twice: through the graph and past it, so that the graph can only add (field
-    notes).
+    The engineered features reach the head three times: through the graph, past it into the readout, and by one linear map
+    straight to the outputs, "wide and deep" (Cheng et al. 2016), so that the graph can only add.
     """
 
     def __init__(self, widths: Mapping[str, int], edge_types: Sequence[EdgeType], *, config: ModelConfig) -> None:
@@ -38,17 +39,20 @@ class LTVModel(nn.Module):
         self.gnn = HeteroSAGE(
             list(widths), edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout
         )
+        self.input_dropout = nn.Dropout(config.input_dropout)
         self.skip = nn.Linear(widths["customer"], channels)
         self.head = build_head(config.head)
         self.readout = nn.Sequential(
             nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), nn.ReLU(), nn.Dropout(config.dropout)
         )
         self.out = nn.Linear(channels, self.head.out)
+        self.wide = nn.Linear(widths["customer"], self.head.out, bias=False)
 
     @torch.no_grad()
     def start_at(self, target: Tensor) -> None:
         """Before training, every customer is predicted what `target` [B], log1p of spend, is on average."""
         self.out.weight.mul_(0.1)
+        self.wide.weight.zero_()
         self.out.bias.copy_(self.head.start_at(target))
 
     def embed(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> Tensor:
@@ -58,4 +62,5 @@ class LTVModel(nn.Module):
 
     def forward(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> Tensor:
         """{type: [N, width]}, {edge: CSR} -> [N, head.out]."""
-        return self.out(self.embed(x_dict, adj_t_dict))
+        seen = {**x_dict, "customer": self.input_dropout(x_dict["customer"])}
+        return self.out(self.embed(seen, adj_t_dict)) + self.wide(seen["customer"])

@@ -134,7 +134,10 @@ def write_between_markers(path: Path, *, key: str, text: str) -> None:
 
 
 def write_results(results: pd.DataFrame, *, name: str, folder: Path, readme: Path | None) -> list[Path]:
-    """`folder/name.csv`, the long table, and its markdown between the markers of `readme` where those are; what was written."""
+    """`folder/name.csv`, the long table, and its markdown between the markers of `readme`, if it has them.
+
+    Returns the files that were written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     csv = folder / f"{name}.csv"
     temporary = csv.with_name(f".{csv.name}.writing")

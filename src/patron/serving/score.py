@@ -24,7 +24,7 @@ log = logging.getLogger("patron")
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ScoreConfig:
-    """`data` overrides the run's own data, for newer tables of the same schema. `out` is a folder; null: `scores` in the run."""
+    """`data` overrides the run's own data, for newer tables of the same schema. `out` null: the folder `run/scores`."""
 
     run: Path
     cutoff: date
@@ -42,15 +42,15 @@ class Written:
 
 
 def score(config: ScoreConfig) -> Written:
-    """Score the task's population at the cutoff: expected spend, median, 80 % interval, rank (1 is best) and decile (1 is best).
+    """Score the task's population at the cutoff: expected spend, median, 80 % interval, rank and decile (1 is best).
 
-    Writes `scores_<cutoff>.parquet` and `.csv`, each complete or not at all. Raises ValueError for a run that is not done, and for a
-    cutoff after the last order's day.
+    Writes `scores_<cutoff>.parquet` and `.csv`, each complete or not at all. Raises ValueError for a run that is not
+    done, and for a cutoff after the last order's day.
     """
     folder = RunFolder(config.run)
     stored = folder.config()
     if not folder.is_done:
-        raise ValueError(f"run {config.run} is not done: it was stopped before the end; train it again with the same command")
+        raise ValueError(f"run {config.run} is not done: it was stopped before the end; give the same command again")
     experiment = load({**stored, "data": {**stored["data"], **config.data}}, schema=Config)
     db = load_database(experiment.data)
     _require_known(db, config.cutoff)
@@ -62,14 +62,19 @@ def score(config: ScoreConfig) -> Written:
 
 
 def _load(name: str, run: Path) -> Estimator:
-    kinds: Mapping[str, type[Estimator]] = {"zero": Zero, "last_window": LastWindow, "rfm": RFM, "btyd": BTYD, "lightgbm": LightGBM, "gnn": GNN}
+    kinds: Mapping[str, type[Estimator]] = {
+        "zero": Zero, "last_window": LastWindow, "rfm": RFM, "btyd": BTYD, "lightgbm": LightGBM, "gnn": GNN,
+    }  # fmt: skip
     return kinds[name].load(run)
 
 
 def _require_known(db: Database, cutoff: date) -> None:
     # At a cutoff after the data's end everybody looks as if they had stopped buying.
     if cutoff > db.last_day + timedelta(days=1):
-        raise ValueError(f"cutoff {cutoff} is after the last order of '{db.name}' ({db.last_day}); give a cutoff up to the day after it, or newer tables by data=...")
+        raise ValueError(
+            f"cutoff {cutoff} is after the last order of '{db.name}' ({db.last_day}); "
+            f"give a cutoff up to the day after it, or newer tables: data.path=..."
+        )
 
 
 def _ranked(predictions: pd.DataFrame) -> pd.DataFrame:

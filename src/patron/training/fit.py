@@ -158,11 +158,9 @@ class _StepBar(Callback):
         self.bar.update(1)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        shown = {
-            name: f"{float(trainer.callback_metrics[name]):.4f}"
-            for name in ("val_loss", "val_spearman")
-            if name in trainer.callback_metrics
-        }
+        known = trainer.callback_metrics
+        names = [name for name in ("val_loss", "val_spearman") if name in known]
+        shown: dict[str, object] = {name: f"{float(known[name]):.4f}" for name in names}
         self.bar.set_postfix(shown)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
