@@ -1,10 +1,10 @@
 """What the tests of estimators share: every estimator of `configs/estimator`, small, and one fold of the small shop.
 
 The configs are those of the package, so that a new estimator or key is tested as soon as it is there; the values that
-are tuned are overridden, so that no test depends on them.
+are tuned are replaced, so that no test depends on them.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from patron.config import BenchmarkConfig, load
-from patron.estimators import Estimator, EstimatorConfig, GNNConfig, Setting, build
+from patron.estimators import Estimator, EstimatorConfig, GNNConfig, LightGBMConfig, Setting, build
+from patron.nn.model import ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 from patron.task.split import CustomersConfig, Fold
@@ -22,18 +23,18 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 TEST = date(2021, 4, 1)
 NAMES = sorted(file.stem for file in (CONFIGS / "estimator").glob("*.yaml"))
 
-_NET = "{channels:8,num_layers:2,dropout:0.1}"
-_TREES = "{num_threads:1,min_data_in_leaf:10,learning_rate:0.1,lambda_l2:1,feature_fraction:0.8,bagging_fraction:0.7}"
-_BOOSTED = f"{{max_trees:30,patience:5,params:{_TREES}}}"
+TREES = {
+    "num_threads": 1, "min_data_in_leaf": 10, "learning_rate": 0.1, "num_leaves": 15, "lambda_l2": 1,
+    "feature_fraction": 0.8, "bagging_fraction": 0.7, "bagging_freq": 1,
+}  # fmt: skip
 _SMALL = [
     f"estimator=[{','.join(NAMES)}]", "graph=full", "task=90d", "task.population=null", "features.btyd=true",
-    f"split.test=['{TEST}']", "split.validation=cutoff", "split.min_history_days=null", "split.step_days=60",
-    "split.max_cutoffs=3", "features.windows=[14,30,91,182]", "features.lags=3", "features.top_categories=3",
+    f"split.test=['{TEST}']", "split.validation=cutoff", "split.min_history_days=null",
+    "split.train=['2020-09-01','2020-10-01']",
+    "features.windows=[30,91,182]", "features.lags=2", "features.top_categories=2",
     "graph.half_life_days=90", "graph.co_shopper={threshold:0.1,top_k:8,min_products:2}",
     "trainer={accelerator:cpu,devices:1,precision:32-true,max_steps:10,steps_per_check:5,patience:3,learning_rate:0.01}",
     "trainer={weight_decay:0.001,warmup_steps:2,gradient_clip:1.0,progress:false}",
-    *(f"estimators.{name}.model={_NET}" for name in NAMES if name.startswith("gnn")),
-    *(f"estimators.{name}={_BOOSTED}" for name in NAMES if name.startswith("lightgbm")),
 ]  # fmt: skip
 
 
@@ -42,8 +43,23 @@ def _composed() -> BenchmarkConfig:
         return load(compose("benchmark", overrides=_SMALL), schema=BenchmarkConfig)
 
 
+def small(config: EstimatorConfig) -> EstimatorConfig:
+    """`config` with little to fit, and without the values that are tuned."""
+    match config:
+        case GNNConfig():
+            return replace(config, model=replace(with_dropout(config.model, 0.1), channels=8, num_layers=2))
+        case LightGBMConfig():
+            return replace(config, max_trees=30, patience=5, params={**config.params, **TREES})
+    return config
+
+
+def with_dropout(model: ModelConfig, share: float) -> ModelConfig:
+    """`model` with every dropout it knows set to `share`."""
+    return replace(model, **{field.name: share for field in fields(model) if "dropout" in field.name})
+
+
 SMALL = _composed()
-ESTIMATORS: dict[str, EstimatorConfig] = dict(SMALL.estimators)
+ESTIMATORS = {name: small(config) for name, config in SMALL.estimators.items()}
 GNNS = [name for name, config in ESTIMATORS.items() if isinstance(config, GNNConfig)]
 HELD_OUT = CustomersConfig("customers", cutoff=date(2021, 3, 1), folds=3)
 

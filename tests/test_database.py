@@ -48,8 +48,9 @@ def column(db: Database, name: str, key: str) -> list[Any]:
 def test_every_table_with_a_time_ends_at_midnight(name: str) -> None:
     time = str(TABLES[name].time)
     instants = [LATER, AT, AT - TICK, AT + timedelta(days=9)]
-    rows = table(order_id=["a", "b", "c", "d"], **{time: instants})
-    past = Database("shop", {"orders": table(order_id=["a"], order_date=[AT]), name: rows}).upto(CUTOFF)
+    rows = table(order_id=["a", "b", "c", "d"], customer_id=["e", "f", "g", "h"], **{time: instants})
+    orders = table(order_id=["a"], customer_id=["g"], order_date=[AT])
+    past = Database("shop", {"orders": orders, name: rows}).upto(CUTOFF)
     assert column(past, name, time) == [AT, AT - TICK]
 
 

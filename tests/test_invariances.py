@@ -31,7 +31,7 @@ WITHOUT_ORDERS = 0  # the customer of the small shop who never ordered
 
 @pytest.fixture(scope="module")
 def rows(fold: Fold) -> TaskTable:
-    """Five cutoffs, so that an order of rows can get lost between them."""
+    """Three cutoffs, so that an order of rows can get lost between them."""
     return fold.refit.without_label()
 
 

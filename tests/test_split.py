@@ -139,7 +139,10 @@ def test_a_history_too_short_says_what_to_do(split: TemporalConfig) -> None:
         ),
         (
             replace(BY_CUSTOMER, train=days("04-01", "06-02")),
-            ["train window (2020-06-02, 2020-07-02] reaches past the test cutoff 2020-07-01"],
+            [
+                "train window (2020-06-02, 2020-07-02] reaches past the test cutoff 2020-07-01",
+                "refit window (2020-06-02, 2020-07-02] reaches past the test cutoff 2020-07-01",
+            ],
         ),
         (
             replace(TEMPORAL, train=days("05-20", "06-20")),
@@ -233,7 +236,7 @@ def test_what_comes_after_the_test_cutoff_is_in_no_fold(shop: Database) -> None:
 
 @pytest.mark.parametrize("validation", ["cutoff", "customers"])
 def test_quiet_days_before_the_test_do_not_open_a_window(validation: str) -> None:
-    """Nobody bought on 2020-06-29 and 2020-06-30, but the data go on: every window that closes by the test is closed."""
+    """Nobody bought on 2020-06-29 and 2020-06-30, but the data go on: what closes by the test is closed."""
     shop = make_shop([day for day in noons(last=date(2020, 7, 30)) if day.date() not in days("06-29", "06-30")])
     (fold,) = folds(shop, task=TASK, split=replace(TEMPORAL, validation=validation))
     assert fold.refit.cutoffs[-1] == date(2020, 6, 1)

@@ -1,4 +1,4 @@
-"""Labels and populations by hand: windows half open to the microsecond, returns, the floor, and whom the rule admits."""
+"""Labels and populations by hand: half-open windows to the microsecond, returns, the floor, whom the rule admits."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -59,7 +59,7 @@ def make_shop(orders: Sequence[Event], returns: Sequence[Event] = ()) -> Databas
         "shop",
         {
             "customers": pa.table({"customer_id": sorted({who for who, _, _ in orders} | {"never"})}),
-            "orders": _events(orders, key="order_id", time="order_date").select(["order_id", "customer_id", "order_date"]),
+            "orders": _events(orders, key="order_id", time="order_date").drop_columns("money"),
             "order_items": pa.table({"order_id": [k for k, _ in paid], "amount": [amount for _, amount in paid]}),
             "returns": _events(returns, key="return_id", time="return_date", money="refund_amount"),
         },
@@ -129,7 +129,7 @@ def test_a_wider_rule_changes_no_label() -> None:
 
 
 def test_nobody_in_the_population_is_an_error() -> None:
-    with pytest.raises(ValueError, match="nobody is in the population at cutoff 2024-01-01.* in the 12m before"):
+    with pytest.raises(ValueError, match=r"nobody is in the population at cutoff 2024-01-01.* in the 12m before"):
         population(make_shop(ORDERS), cutoff=date(2024, 1, 1), config=NET)
 
 
@@ -187,6 +187,12 @@ def test_a_truncated_database_has_no_label_past_its_end() -> None:
             labelled(shop.upto(known_until), cutoff=CUTOFF, config=NET)
     whole = labelled(shop, cutoff=CUTOFF, config=NET)
     assert_frame_equal(labelled(shop.upto(CLOSES), cutoff=CUTOFF, config=NET).frame, whole.frame)
+
+
+def test_data_that_end_early_are_no_more_complete_for_being_truncated_later() -> None:
+    shop = make_shop([("a", datetime(2020, 6, 1), 1.0), ("a", datetime(2020, 7, 15), 2.0)])
+    with pytest.raises(ValueError, match=r"\(2020-07-01, 2020-07-31\] is not closed.* known up to 2020-07-15"):
+        labelled(shop.upto(date(2020, 9, 1)), cutoff=CUTOFF, config=NET)
 
 
 def test_the_population_does_not_depend_on_the_outcome(shop: Database) -> None:

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as config_dataclass
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.logging import RichHandler
 from yaml import YAMLError
@@ -108,24 +109,31 @@ def entry(task: Callable[[Any], None], *, schema: type, configs: Path, name: str
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises then; else it prints a traceback for a slip in somebody's YAML
 
     def checked(composed: DictConfig) -> None:
-        with _said(traceback=traceback):
+        with _said(configs, traceback=traceback):
             task(load(composed, schema=schema))
 
-    with _said(traceback=traceback):
+    with _said(configs, traceback=traceback):
         hydra.main(version_base=None, config_path=str(configs.resolve()), config_name=name)(checked)()
 
 
 @contextmanager
-def _said(*, traceback: bool) -> Iterator[None]:
+def _said(configs: Path, *, traceback: bool) -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, HydraException, OmegaConfBaseException, YAMLError) as error:
+    except (ValueError, OSError, HydraException, OmegaConfBaseException, YAMLError, MisconfigurationException) as error:
         if traceback:
             raise
-        told = [error, error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [error]
-        message = "\n".join(map(str, told)).partition("\nConfig search path")[0].strip()
-        print(f"error: {message}\n(HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
+        print(f"error: {_message(error, configs)}\n(HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)
         sys.exit(1)
+
+
+def _message(error: Exception, configs: Path) -> str:
+    if isinstance(error, MissingConfigException) and "/" in (error.missing_cfg_file or ""):
+        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        options = error.options or [file.stem for file in (configs / group).glob("*.yaml")]
+        return f"{group} has no '{option}'; it has {', '.join(sorted(options))}"
+    told = [error, error.__cause__] if isinstance(error.__cause__, OmegaConfBaseException) else [error]
+    return "\n".join(map(str, told)).strip()
 
 
 def _lenient(argument: str, configs: Path) -> str:

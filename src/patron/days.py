@@ -85,5 +85,8 @@ def back(day: date, days: int) -> date:
 
 
 def epoch_seconds(values: Any) -> np.ndarray:
-    """Seconds since 1970-01-01 as int64 of the same length, whatever unit the timestamps are stored in."""
-    return np.asarray(values, dtype="datetime64[s]").astype(np.int64)
+    """Seconds since 1970-01-01 as int64 of the same length, whatever unit the timestamps are stored in.
+
+    Rounded up: what happens within a second is known at its end, so nothing after a cutoff gets its second.
+    """
+    return -(-np.asarray(values, dtype="datetime64[us]").astype(np.int64) // 1_000_000)

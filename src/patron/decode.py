@@ -6,7 +6,7 @@ predictions are kept, and mean, median and quantiles are those of `expm1(predict
 estimator (1983), by decile.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -16,10 +16,14 @@ LEVELS = np.linspace(0.005, 0.995, 100)  # of the residual quantiles that are ke
 
 @dataclass(frozen=True)
 class Residuals:
-    """Residual quantiles [bins, 100] in log1p units, by bins of the prediction that end at `edges` [bins - 1]."""
+    """Residual quantiles [bins, 100] in log1p units, by bins of the prediction that end at `edges` [bins - 1].
+
+    `correction` makes up for what the mean loses in the tail beyond the last quantile.
+    """
 
     edges: np.ndarray
     quantiles: np.ndarray
+    correction: "MeanCorrection | None" = None
 
     @classmethod
     def fit(cls, predicted: np.ndarray, y: np.ndarray, *, bins: int = 10, minimum: int = 50) -> Self:
@@ -29,11 +33,13 @@ class Residuals:
         residual, bin_of = np.log1p(y) - predicted, np.searchsorted(edges, predicted, side="right")
         everywhere = np.quantile(residual, LEVELS)
         rows = [residual[bin_of == k] for k in range(len(edges) + 1)]
-        return cls(edges, np.stack([np.quantile(row, LEVELS) if len(row) else everywhere for row in rows]))
+        kept = cls(edges, np.stack([np.quantile(row, LEVELS) if len(row) else everywhere for row in rows]))
+        return replace(kept, correction=MeanCorrection.fit(kept.mean(predicted), y, bins=bins, minimum=minimum))
 
     def mean(self, predicted: np.ndarray) -> np.ndarray:
         """Expected spend, in the currency of the orders: [n] -> [n]."""
-        return self._spend(predicted).mean(axis=1)
+        mean = self._spend(predicted).mean(axis=1)
+        return mean if self.correction is None else self.correction.apply(mean)
 
     def quantile(self, predicted: np.ndarray, level: float) -> np.ndarray:
         """The spend that is exceeded with probability 1 - level: [n] -> [n]. A level of 0.5 gives the median."""
@@ -61,7 +67,9 @@ class MeanCorrection:
         edges = _edges(predicted, bins=bins, minimum=minimum)
         bin_of = np.searchsorted(edges, predicted, side="right")
         totals = [np.bincount(bin_of, weights=values, minlength=len(edges) + 1) for values in (y, predicted)]
-        return cls(edges, np.clip(totals[0] / np.maximum(totals[1], 1e-9), 1 / 3, 3))
+        empty = np.bincount(bin_of, minlength=len(edges) + 1) == 0  # such a bin has the factor of all
+        spent, expected = (np.where(empty, values.sum(), values) for values in totals)
+        return cls(edges, np.clip(spent / np.maximum(expected, 1e-9), 1 / 3, 3))
 
     def apply(self, predicted: np.ndarray) -> np.ndarray:
         """The corrected mean: [n] -> [n]."""

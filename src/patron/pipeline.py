@@ -101,13 +101,13 @@ def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:
     parts = [_fit_fold(experiment, fold, chosen=chosen, seed=seed, folder=folder.path) for fold in experiment.folds]
     predictions = pd.concat(parts, ignore_index=True).assign(estimator=name, seed=seed)
     metrics = _metrics(predictions, experiment.truth)
-    report = {"estimator": name, "seed": seed, "seconds": round(time.perf_counter() - started, 2)}
-    report |= {"metrics": {key: value if np.isfinite(value) else None for key, value in metrics.items()}}  # JSON: no NaN
+    report: dict[str, Any] = {"estimator": name, "seed": seed, "seconds": round(time.perf_counter() - started, 2)}
+    finite = {key: value if np.isfinite(value) else None for key, value in metrics.items()}  # JSON has no NaN
     report |= {"known_until": str(experiment.folds[-1].cutoff), "floored_labels": experiment.folds[-1].refit.floored}
-    truth = experiment.truth[experiment.truth["fold"] == experiment.folds[-1].name]
+    last = experiment.truth[experiment.truth["fold"] == experiment.folds[-1].name]
     title = f"{config.name}, {name}"
-    log_run(folder.path, title=title, config=resolved, metrics=metrics, truth=truth, predictions=parts[-1])
-    folder.finish(predictions=predictions, report=report)
+    log_run(folder.path, title=title, config=resolved, metrics=metrics, truth=last, predictions=parts[-1])
+    folder.finish(predictions=predictions, report=report | {"metrics": finite})
     return predictions
 
 

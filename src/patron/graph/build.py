@@ -56,7 +56,9 @@ o.order_date, o.order_id, i.product_id, i.amount
 
 _SOLD = """
 SELECT product_id, category_id FROM products
-WHERE category_id IS NOT NULL AND product_id IN (SELECT product_id FROM order_items) ORDER BY product_id
+WHERE category_id IS NOT NULL
+  AND product_id IN (SELECT i.product_id FROM order_items i JOIN orders o ON o.order_id = i.order_id)
+ORDER BY product_id
 """
 
 

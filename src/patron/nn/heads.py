@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, softplus
@@ -25,12 +25,18 @@ class HuberConfig:
     delta: Annotated[float, Field(gt=0)]
 
 
+def _distinct(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(levels)) < len(levels):
+        raise ValueError("a level stands twice; give every level once")
+    return tuple(sorted(levels))
+
+
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class QuantileConfig:
     """Pinball loss at `levels`, which never cross."""
 
     name: Literal["quantile"]
-    levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    levels: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=2), AfterValidator(_distinct)]
 
 
 HeadConfig = Annotated[HuberConfig | QuantileConfig, Field(discriminator="name")]
@@ -125,7 +131,7 @@ class QuantileHead(_Scaled):
     def __init__(self, config: QuantileConfig) -> None:
         super().__init__()
         self.out = len(config.levels)
-        self.register_buffer("levels", torch.tensor(sorted(config.levels), dtype=torch.float32))
+        self.register_buffer("levels", torch.tensor(config.levels, dtype=torch.float32))
         self.correction: MeanCorrection | None = None
 
     def start_at(self, target: Tensor) -> Tensor:

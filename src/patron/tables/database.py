@@ -13,27 +13,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from patron.days import midnight, to_date
-from patron.tables.schema import ARROW, TABLES, TableSchema
+from patron.tables.schema import ARROW, TABLES, Column, TableSchema
 
 
 @dataclass(frozen=True, eq=False)
 class Database:
     """Canonical tables of one company. All eleven are there: absent ones are empty, absent columns are NULL.
 
-    `known_until` is the cutoff this database was truncated at, or None for all that was read.
+    `known_until` is the cutoff this database was truncated at, or None for all that was read. `read_until` is the date of
+    the last order that was read at all: a label window that closes later is still open, whatever the cutoff.
     """
 
     name: str
     tables: Mapping[str, pa.Table]
     known_until: date | None = None
+    read_until: date | None = None
     _cuts: dict[date, "Database"] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.tables) - set(TABLES))
         if unknown:
             raise ValueError(f"tables {unknown} are not canonical; patron knows {sorted(TABLES)}")
-        complete = {name: _complete(schema, self.tables.get(name)) for name, schema in TABLES.items()}
+        types = _id_types(self.tables)
+        complete = {name: _complete(schema, self.tables.get(name), id_types=types) for name, schema in TABLES.items()}
         object.__setattr__(self, "tables", complete)
+        if self.read_until is None and complete["orders"].num_rows:
+            object.__setattr__(self, "read_until", self.last_day)
 
     def __getitem__(self, name: str) -> pa.Table:
         return self.tables[name]
@@ -42,12 +47,13 @@ class Database:
         """The same database as it was known at `cutoff`: rows with `time <= cutoff`; tables without a time are kept
         whole.
 
-        Order items live and die with their order. The same object is returned for the same cutoff.
+        Order items live and die with their order, and who has ordered is known, whatever the registration says. The same object is returned for the same cutoff.
         """
         if self.known_until is not None and cutoff >= self.known_until:
             return self
         if cutoff not in self._cuts:
-            self._cuts[cutoff] = Database(self.name, _truncate(self.tables, cutoff), known_until=cutoff)
+            past = _truncate(self.tables, cutoff)
+            self._cuts[cutoff] = Database(self.name, past, known_until=cutoff, read_until=self.read_until)
         return self._cuts[cutoff]
 
     @cached_property
@@ -79,24 +85,43 @@ class Database:
 def _truncate(tables: Mapping[str, pa.Table], cutoff: date) -> dict[str, pa.Table]:
     limit = pa.scalar(midnight(cutoff), pa.timestamp("us"))
     kept = {name: _known(table, TABLES[name].time, limit) for name, table in tables.items()}
-    items = kept["order_items"]
-    kept["order_items"] = items.filter(
-        pc.is_in(items["order_id"], value_set=kept["orders"]["order_id"].combine_chunks())
-    )
+    orders, items, customers = kept["orders"], kept["order_items"], tables["customers"]
+    kept["order_items"] = items.filter(_among(items["order_id"], orders["order_id"]))
+    registered = _is_known(customers["registration_date"], limit)
+    kept["customers"] = customers.filter(pc.or_(registered, _among(customers["customer_id"], orders["customer_id"])))
     return kept
 
 
 def _known(table: pa.Table, time: str | None, limit: pa.Scalar) -> pa.Table:
-    if time is None:
-        return table
-    known = pc.less_equal(table[time], limit)
-    return table.filter(pc.fill_null(known, True))  # only customers may have no date: known from the beginning
+    return table if time is None else table.filter(_is_known(table[time], limit))
 
 
-def _complete(schema: TableSchema, table: pa.Table | None) -> pa.Table:
+def _is_known(time: pa.ChunkedArray, limit: pa.Scalar) -> pa.ChunkedArray:
+    return pc.fill_null(pc.less_equal(time, limit), True)  # only customers may have no date: known from the beginning
+
+
+def _among(values: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(values, value_set=others.combine_chunks())
+
+
+def _complete(schema: TableSchema, table: pa.Table | None, *, id_types: Mapping[str, pa.DataType]) -> pa.Table:
+    types = {column.name: id_types.get(_entity(schema, column), ARROW[column.kind]) for column in schema.columns}
     if table is None:
-        return pa.table({column.name: pa.array([], ARROW[column.kind]) for column in schema.columns})
-    for column in schema.columns:
-        if column.name not in table.column_names:
-            table = table.append_column(column.name, pa.nulls(table.num_rows, ARROW[column.kind]))
+        return pa.table({name: pa.array([], kind) for name, kind in types.items()})
+    for name in [name for name in types if name not in table.column_names]:
+        table = table.append_column(name, pa.nulls(table.num_rows, types[name]))
     return table
+
+
+def _id_types(tables: Mapping[str, pa.Table]) -> dict[str, pa.DataType]:
+    # An absent column or table must still join with those that have rows.
+    return {
+        entity: table.schema.field(column.name).type
+        for name, table in tables.items()
+        for column in TABLES[name].columns
+        if table.num_rows and column.name in table.column_names and (entity := _entity(TABLES[name], column))
+    }
+
+
+def _entity(schema: TableSchema, column: Column) -> str:
+    return column.references or (schema.name if column.name == schema.key else "")

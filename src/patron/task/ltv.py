@@ -141,10 +141,10 @@ def labelled(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
 
 
 def _require_closed(db: Database, *, cutoff: date, closes: date) -> None:
-    known = db.known_until or date.max
+    known, read = db.known_until or date.max, db.read_until or db.last_day
     # Data that end during the last day of the window are taken as complete: shops close before midnight.
-    if closes > known or back(closes, 1) > db.last_day:
-        end = min(known, db.last_day)
+    if closes > known or back(closes, 1) > read:
+        end = min(known, read)
         raise ValueError(
             f"the label window ({cutoff}, {closes}] is not closed: orders of '{db.name}' are known up to {end}; "
             f"choose an earlier cutoff or a shorter horizon"

@@ -1,0 +1,182 @@
+"""Co-shopper edges against a brute force over all pairs: heavy ties, answers uncertain at first, strict thresholds."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from patron.graph import coshopper
+from patron.graph.coshopper import CoShopperConfig, CoShoppers, co_shoppers
+
+Edge = tuple[int, int, float]
+ALL = CoShopperConfig(threshold=0.1, top_k=10_000, min_products=1)
+
+
+def baskets(*sets: set[int]) -> sp.csr_matrix:
+    """Customers x products, 1 where bought."""
+    width = max((max(basket, default=0) for basket in sets), default=0) + 1
+    return sp.csr_matrix(np.array([[product in basket for product in range(width)] for basket in sets], dtype=np.int8))
+
+
+def sparse(seed: int, *, customers: int = 120, products: int = 30, mean: float = 3.0) -> sp.csr_matrix:
+    """Small sets of popular products, some empty: most Jaccard indices occur many times."""
+    rng = np.random.default_rng(seed)
+    popularity = rng.dirichlet(np.full(products, 0.4))
+    bought = rng.random((customers, products)) < np.minimum(1, mean * popularity)
+    return sp.csr_matrix(bought.astype(np.int8))
+
+
+def edges(found: CoShoppers) -> list[Edge]:
+    return list(zip(found.target.tolist(), found.source.tolist(), found.jaccard.tolist(), strict=True))
+
+
+def brute_force(bought: sp.csr_matrix, *, config: CoShopperConfig) -> list[Edge]:
+    """The same from the sets themselves, a pair at a time."""
+    sets = [set(row.indices.tolist()) for row in bought]
+    eligible = [k for k, basket in enumerate(sets) if len(basket) >= config.min_products]
+    found: list[Edge] = []
+    for target in eligible:
+        pairs = ((source, len(sets[target] & sets[source]), len(sets[target] | sets[source])) for source in eligible)
+        known = [(target, source, both / either) for source, both, either in pairs if source != target]
+        near = sorted((edge for edge in known if edge[2] > config.threshold), key=lambda edge: (-edge[2], edge[1]))
+        found += near[: config.top_k]
+    return found
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
+    """The number of customers that each round asks for, so far."""
+    asked: list[int] = []
+    real = coshopper._candidates
+
+    def spy(unit: sp.csr_matrix, *args: object, **kwargs: object) -> object:
+        asked.append(unit.shape[0])
+        return real(unit, *args, **kwargs)
+
+    monkeypatch.setattr(coshopper, "_candidates", spy)
+    return lambda: asked
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("top_k", [1, 3, 200])
+def test_edges_are_those_of_a_brute_force(seed: int, top_k: int) -> None:
+    bought = sparse(seed)
+    for threshold, min_products in ((0.1, 1), (0.25, 2), (0.5, 3)):
+        config = CoShopperConfig(threshold=threshold, top_k=top_k, min_products=min_products)
+        expected = brute_force(bought, config=config)
+        assert edges(co_shoppers(bought, config=config)) == expected
+        assert len(expected) > 20
+
+
+def test_customers_whose_answer_is_not_certain_run_again(rounds: Callable[[], list[int]]) -> None:
+    """Ties at the last place are only broken rightly when all of them were seen."""
+    bought, config = sparse(7, customers=300, products=8), replace(ALL, top_k=2)
+    expected = brute_force(bought, config=config)
+    assert edges(co_shoppers(bought, config=config)) == expected
+    first, *again = rounds()
+    assert len(again) >= 2
+    assert first > again[0] > again[-1] > 0
+
+
+def test_a_high_cosine_of_a_low_jaccard_does_not_hide_a_better_one(rounds: Callable[[], list[int]]) -> None:
+    """Customer 0 bought 6 products. Ten bought these and 7 more: cosine 0.679, Jaccard 6/13. Customer 11 bought 4 of
+    them and 2 more: cosine 0.667, Jaccard 1/2, the highest. The first round sees 4 cosines, one of them 0's own.
+    """
+    wide = [set(range(6)) | set(range(100 + 7 * k, 107 + 7 * k)) for k in range(10)]
+    bought = baskets(set(range(6)), *wide, {0, 1, 2, 3, 50, 51})
+    config = replace(ALL, top_k=1)
+    found = edges(co_shoppers(bought, config=config))
+    assert found[0] == (0, 11, 0.5)
+    assert found == brute_force(bought, config=config)
+    assert len(rounds()) > 1
+
+
+def test_identical_customers_take_the_first_of_their_kind(rounds: Callable[[], list[int]]) -> None:
+    same = baskets(*[{1, 2}] * 50)
+    found = edges(co_shoppers(same, config=replace(ALL, top_k=2)))
+    assert [edge for edge in found if edge[0] == 0] == [(0, 1, 1.0), (0, 2, 1.0)]
+    assert [edge for edge in found if edge[0] == 1] == [(1, 0, 1.0), (1, 2, 1.0)]
+    assert [edge for edge in found if edge[0] == 49] == [(49, 0, 1.0), (49, 1, 1.0)]
+    assert rounds() == [50, 50, 50]  # 8, 32 and then all candidates: nothing is certain among equals before that
+
+
+@pytest.mark.parametrize(("threshold", "both", "either"), [(0.5, 1, 2), (0.1, 1, 10), (0.3, 3, 10), (0.25, 2, 8)])
+def test_the_threshold_is_strict(threshold: float, both: int, either: int) -> None:
+    bought = baskets(set(range(either)), set(range(both)))
+    assert edges(co_shoppers(bought, config=replace(ALL, threshold=threshold))) == []
+    below = edges(co_shoppers(bought, config=replace(ALL, threshold=threshold - 1e-9)))
+    assert below == [(0, 1, both / either), (1, 0, both / either)]
+
+
+def test_just_above_the_threshold_is_an_edge() -> None:
+    """1001 of 9999 products in common, and 1000 of 10000 would be 0.1. Sizes are equal: no lower cosine has this J."""
+    bought = baskets(set(range(5500)), set(range(4499, 9999)))
+    assert edges(co_shoppers(bought, config=ALL)) == [(0, 1, 1001 / 9999), (1, 0, 1001 / 9999)]
+    assert edges(co_shoppers(bought, config=replace(ALL, threshold=1001 / 9999))) == []
+
+
+def test_min_products_leaves_out_both_ends() -> None:
+    bought = baskets({1}, {1}, {1, 2}, {1, 2}, set())
+    assert edges(co_shoppers(bought, config=replace(ALL, min_products=2))) == [(2, 3, 1.0), (3, 2, 1.0)]
+    one = edges(co_shoppers(bought, config=ALL))
+    assert {(target, source) for target, source, _ in one} == {(i, j) for i in range(4) for j in range(4) if i != j}
+    assert {edge for edge in one if edge[2] == 1.0} == {(0, 1, 1.0), (1, 0, 1.0), (2, 3, 1.0), (3, 2, 1.0)}
+
+
+def test_edges_are_sorted_and_nobody_is_their_own_neighbour() -> None:
+    found = edges(co_shoppers(sparse(3), config=replace(ALL, top_k=7)))
+    assert found == sorted(found, key=lambda edge: (edge[0], -edge[2], edge[1]))
+    assert all(target != source for target, source, _ in found)
+    assert len({(target, source) for target, source, _ in found}) == len(found)
+    assert max(np.bincount([target for target, _, _ in found])) == 7
+
+
+def test_without_a_limit_edges_go_both_ways() -> None:
+    found = set(edges(co_shoppers(sparse(4), config=ALL)))
+    assert {(source, target, jaccard) for target, source, jaccard in found} == found
+    assert len(found) > 100
+
+
+def test_permuting_customers_permutes_edges() -> None:
+    bought = sparse(5)
+    order = np.random.default_rng(0).permutation(bought.shape[0])
+    straight, permuted = (co_shoppers(matrix, config=ALL) for matrix in (bought, bought[order]))
+    renamed = {(int(order[target]), int(order[source]), jaccard) for target, source, jaccard in edges(permuted)}
+    assert renamed == set(edges(straight))
+    limited = [co_shoppers(matrix, config=replace(ALL, top_k=3)) for matrix in (bought, bought[order])]
+    kept = [sorted(zip(names, found.jaccard, strict=True)) for names, found in
+            ((limited[0].target, limited[0]), (order[limited[1].target], limited[1]))]  # fmt: skip
+    assert kept[0] == kept[1]  # which of the tied is kept may change, how near they are may not
+
+
+def test_permuting_products_changes_nothing() -> None:
+    bought = sparse(6)
+    turned = bought[:, np.random.default_rng(0).permutation(bought.shape[1])]
+    config = replace(ALL, top_k=4)
+    assert edges(co_shoppers(turned, config=config)) == edges(co_shoppers(bought, config=config))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32, bool])
+def test_the_number_type_of_the_matrix_does_not_matter(dtype: type) -> None:
+    config = replace(ALL, top_k=4)
+    assert edges(co_shoppers(sparse(8).astype(dtype), config=config)) == brute_force(sparse(8), config=config)
+
+
+def test_the_number_of_threads_does_not_matter() -> None:
+    bought, config = sparse(9, customers=400), replace(ALL, top_k=5)
+    one = edges(co_shoppers(bought, config=config, threads=1))
+    assert all(edges(co_shoppers(bought, config=config, threads=threads)) == one for threads in (2, 5))
+    assert len(one) > 400
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (5, 5)])
+def test_nobody_and_nothing_bought_give_no_edges(shape: tuple[int, int]) -> None:
+    found = co_shoppers(sp.csr_matrix(shape, dtype=np.int8), config=ALL)
+    assert edges(found) == []
+    assert (found.target.dtype, found.source.dtype, found.jaccard.dtype) == (np.int64, np.int64, np.float64)
+
+
+def test_a_customer_alone_has_no_edge() -> None:
+    assert edges(co_shoppers(baskets({1, 2}, {1}, {3, 4}), config=replace(ALL, min_products=2))) == []

@@ -1,0 +1,343 @@
+"""What each estimator says, by hand where a hand can do it, and what all of them share: a folder, an order of rows."""
+
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
+from settings import ESTIMATORS, GNNS, SMALL, TEST, fit, rows_for, setting
+
+from patron.days import Horizon
+from patron.estimators import BTYD, RFM, Estimator, LastWindow, RFMConfig, Zero, build
+from patron.estimators.base import COLUMNS
+from patron.features.asof import purchase_history
+from patron.tables.database import Database
+from patron.task.ltv import TaskTable
+from patron.task.split import Fold, folds
+
+Fitted = Callable[[str], Estimator]
+EVERY = sorted(ESTIMATORS)
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.WARNING, logger="patron"):
+        yield caplog
+
+
+def purchases(rows: list[tuple[int, date, float]], *, customers: int) -> Database:
+    """A shop of customers 0, 1, ... with orders `(customer, day, amount)` at noon, and no products."""
+    orders = pa.table({
+        "order_id": np.arange(len(rows)),
+        "customer_id": [customer for customer, _, _ in rows],
+        "order_date": pa.array([datetime(d.year, d.month, d.day, 12) for _, d, _ in rows], pa.timestamp("us")),
+    })  # fmt: skip
+    items = pa.table({"order_id": np.arange(len(rows)), "amount": [amount for _, _, amount in rows]})
+    known = pa.table({"customer_id": np.arange(customers)})
+    return Database("by_hand", {"customers": known, "orders": orders, "order_items": items})
+
+
+def at(cutoff: date, customers: list[int], *, label: list[float] | None = None) -> TaskTable:
+    rows = rows_for(customers, cutoffs=(cutoff,))
+    return rows if label is None else TaskTable(rows.frame.assign(label=label), rows.horizon)
+
+
+# All of them
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_is_loaded_predicts_what_was_saved(
+    name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
+) -> None:
+    estimator = fitted(name)
+    estimator.save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["estimator.joblib"]
+    loaded = type(estimator).load(tmp_path)
+    expected = estimator.predict(shop.upto(TEST), rows=fold.test)
+    assert_frame_equal(loaded.predict(shop.upto(TEST), rows=fold.test), expected, check_exact=True)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_nothing_to_load_is_said(name: str, fitted: Fitted, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"estimator\.joblib"):
+        type(fitted(name)).load(tmp_path)
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    Zero().save(tmp_path)
+    broken = Zero()
+    broken.cannot_be_saved = lambda: None  # type: ignore[attr-defined]
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        broken.save(tmp_path)
+    assert isinstance(Zero.load(tmp_path), Zero)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_several_cutoffs_in_one_call_are_several_calls(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
+    rows = rows_for(fold.test.frame["customer_id"].tolist()[:12], cutoffs=(TEST, TEST - timedelta(days=40)))
+    rows = TaskTable(rows.frame.iloc[np.arange(24).reshape(2, 12).T.ravel()].reset_index(drop=True), rows.horizon)
+    together = fitted(name).predict(shop.upto(TEST), rows=rows)
+    assert list(together.columns) == list(COLUMNS)
+    assert_frame_equal(together[["customer_id", "cutoff"]], rows.frame)
+    for cutoff in rows.cutoffs:
+        alone = fitted(name).predict(shop.upto(TEST), rows=rows.at(cutoff))
+        part = together[together["cutoff"] == pd.Timestamp(cutoff)].reset_index(drop=True)
+        assert_frame_equal(part, alone, rtol=1e-12)
+
+
+# Zero and last window
+
+
+def test_zero_predicts_nothing(shop: Database, fold: Fold, fitted: Fitted) -> None:
+    predicted = fitted("zero").predict(shop.upto(TEST), rows=fold.test)
+    assert (predicted[["ltv_mean", "ltv_median", "rank_score"]] == 0).all(axis=None)
+
+
+def test_last_window_is_the_spend_in_the_last_window(shop: Database, fold: Fold, fitted: Fitted) -> None:
+    """Net of returns, not below 0, in (cutoff - 90 days, cutoff]."""
+    start, end = (pa.scalar(datetime(d.year, d.month, d.day)) for d in (TEST - timedelta(days=90), TEST))
+    orders = shop["orders"].join(shop["order_items"], "order_id").to_pandas()
+    late = (orders["order_date"] > start.as_py()) & (orders["order_date"] <= end.as_py())
+    spent = orders[late].groupby("customer_id")["amount"].sum()
+    returns = shop["returns"].to_pandas()
+    back = returns[(returns["return_date"] > start.as_py()) & (returns["return_date"] <= end.as_py())]
+    expected = spent.sub(back.groupby("customer_id")["refund_amount"].sum(), fill_value=0).clip(lower=0)
+    predicted = fitted("last_window").predict(shop.upto(TEST), rows=fold.test).set_index("customer_id")["ltv_mean"]
+    assert (predicted > 0).mean() > 0.5
+    assert_allclose(predicted, expected.reindex(predicted.index).fillna(0), atol=1e-9)
+
+
+def test_last_window_scales_a_short_history(tmp_path: Path) -> None:
+    """50 days are known and the label has 90: the longest window that fits has 30, and its spend is scaled by 3."""
+    db = purchases([(0, date(2021, 1, 1), 5.0), (1, date(2021, 2, 1), 10.0)], customers=2)
+    cutoff = date(2021, 2, 20)
+    rows = at(cutoff, [0, 1], label=[0.0, 0.0])
+    estimator = LastWindow(setting(tmp_path)).fit(db.upto(cutoff), train=rows, val=rows, refit=rows)
+    assert estimator.spec.windows == (30,)
+    assert_allclose(estimator.predict(db.upto(cutoff), rows=rows.without_label())["ltv_mean"], [0.0, 30.0])
+
+
+# RFM
+
+
+@pytest.fixture(scope="module")
+def ladder() -> Database:
+    """Ten customers: customer k ordered k times, last of all on day k, 10 k a time; customer 0 never."""
+    rows = [(k, date(2021, 1, 1) + timedelta(days=k - j), 10.0 * k) for k in range(1, 11) for j in range(k)]
+    return purchases(rows, customers=11)
+
+
+LADDER = date(2021, 1, 15)
+
+
+def rfm(db: Database, folder: Path, *, prior: float, rows: TaskTable) -> RFM:
+    return RFM(RFMConfig("rfm", prior=prior), setting(folder)).fit(db.upto(LADDER), train=rows, val=rows, refit=rows)
+
+
+def test_rfm_cells_by_hand(ladder: Database, tmp_path: Path) -> None:
+    """Two customers a fifth: 1 and 2 are in cell 111, 9 and 10 in 555; without a prior, a cell predicts its mean."""
+    label = [float(k * k) for k in range(1, 11)]
+    rows = at(LADDER, list(range(1, 11)), label=label)
+    predicted = rfm(ladder, tmp_path, prior=0, rows=rows).predict(ladder.upto(LADDER), rows=rows.without_label())
+    pairs = np.reshape(label, (5, 2)).mean(axis=1)
+    assert_allclose(predicted["ltv_mean"], np.repeat(pairs, 2))
+    assert_allclose(predicted["ltv_median"], np.repeat(pairs, 2))  # of two the mean
+
+
+def test_rfm_shrinks_towards_cells_of_the_same_sum(ladder: Database, tmp_path: Path) -> None:
+    """Rows of the cell against `prior` rows of the neighbourhood."""
+    rows = at(LADDER, [1, 2, 9, 10], label=[2.0, 4.0, 30.0, 50.0])
+    estimator = rfm(ladder, tmp_path, prior=2, rows=rows)
+    assert_allclose(estimator.table.loc[[111, 555], "mean"], [3.0, 40.0])  # alone with their sum
+    between = [cell for cell in estimator.table.index if sum(map(int, str(cell))) == 9 and "0" not in str(cell)]
+    assert_allclose(estimator.table.loc[between, "mean"], 3.0 + (40.0 - 3.0) * (9 - 3) / (15 - 3))
+
+
+def test_rfm_weighs_a_cell_by_its_rows(tmp_path: Path) -> None:
+    """Two cells of two customers have the same sum; with a prior of 2, half of each is their common mean."""
+    often = [(k, date(2021, 1, 1), 1.0) for k in range(2) for _ in range(9)]
+    dear = [(k, date(2021, 1, 1), 900.0) for k in range(2, 4)]
+    others = [(k, date(2021, 1, 10), 20.0) for k in range(4, 20) for _ in range(2)]
+    db = purchases(often + dear + others, customers=20)
+    rows = at(LADDER, [0, 1, 2, 3], label=[10.0, 20.0, 50.0, 80.0])
+    estimator = rfm(db, tmp_path, prior=2, rows=rows)
+    cells = estimator._cells(db.upto(LADDER), rows)
+    (sum_,) = cells["sum"].unique()
+    first, second = cells["cell"].unique()
+    assert first != second
+    assert sum_ == 7
+    assert_allclose(estimator.table.loc[[first, second], "mean"], [(15 + 40) / 2, (65 + 40) / 2])
+
+
+def test_rfm_scores_who_never_ordered_as_the_least_recent(ladder: Database, tmp_path: Path) -> None:
+    rows = at(LADDER, list(range(1, 11)), label=[float(k * k) for k in range(1, 11)])
+    estimator = rfm(ladder, tmp_path, prior=0, rows=rows)
+    predicted = estimator.predict(ladder.upto(LADDER), rows=at(LADDER, [0, 1]))["ltv_mean"]
+    assert predicted[0] == predicted[1]  # cell 111, as the customer who ordered once, longest ago
+
+
+# BTYD
+
+
+def test_btyd_is_expected_purchases_times_expected_spend(shop: Database, fold: Fold, fitted: Fitted) -> None:
+    estimator = fitted("btyd")
+    assert isinstance(estimator, BTYD)
+    orders = shop.upto(TEST)["orders"].join(shop["order_items"], "order_id").to_pandas()
+    orders["age"] = np.floor((pd.Timestamp(TEST) - orders["order_date"]) / pd.Timedelta(days=1))
+    by_day = orders.groupby(["customer_id", "age"])["amount"].sum().reset_index()
+    grouped = by_day.groupby("customer_id")
+    first, last, days = grouped["age"].max(), grouped["age"].min(), grouped.size()
+    history = {"frequency": days - 1, "recency": first - last, "T": first}
+    number = estimator.purchases.expected_purchases(90, **history)
+    expected = pd.Series(number * estimator.spend.expected_spend(days, grouped["amount"].mean()), index=first.index)
+    predicted = estimator.predict(shop.upto(TEST), rows=fold.test).set_index("customer_id")
+    assert_allclose(predicted["ltv_mean"], expected[predicted.index], rtol=1e-9)
+    alive = pd.Series(estimator.purchases.p_alive(**history), index=first.index)
+    assert_allclose(predicted["p_active"], alive[predicted.index], rtol=1e-9)
+
+
+def test_purchase_history_counts_days_not_orders() -> None:
+    features = pd.DataFrame({"tenure": [10.5], "recency": [3.2], "days_active": [2.0], "amount_per_day": [7.0]})
+    past = purchase_history(features)
+    assert (past.frequency, past.recency, past.age, past.monetary) == (1.0, 7.0, 10.0, 7.0)
+
+
+def test_btyd_falls_back_on_tiny_data_and_says_so(tmp_path: Path, heard: pytest.LogCaptureFixture) -> None:
+    db = purchases([(0, date(2021, 1, 1), 5.0), (1, date(2021, 1, 3), 7.0), (1, date(2021, 1, 9), 9.0)], customers=4)
+    rows = at(LADDER, [0, 1], label=[0.0, 1.0])
+    estimator = build(ESTIMATORS["btyd"], setting(tmp_path)).fit(db.upto(LADDER), train=rows, val=rows, refit=rows)
+    predicted = estimator.predict(db.upto(LADDER), rows=at(LADDER, [0, 1, 2]))
+    assert "too few" in heard.text
+    assert np.isfinite(predicted["ltv_mean"]).all()
+    assert predicted["ltv_mean"].tolist()[:2] == sorted(predicted["ltv_mean"].tolist()[:2])
+    assert predicted["ltv_mean"][0] > 0
+    assert predicted["ltv_mean"][2] == 0  # no purchase process yet
+
+
+def test_btyd_says_nothing_where_the_data_carry_a_fit(
+    shop: Database, fold: Fold, tmp_path: Path, heard: pytest.LogCaptureFixture
+) -> None:
+    """What it says about other data is the fallback's."""
+    fit("btyd", shop, fold=fold, folder=tmp_path)
+    assert "too few" not in heard.text
+    assert "pooled" not in heard.text
+
+
+# Shops that know less
+
+
+@pytest.fixture(scope="module")
+def plain(shop: Database) -> Database:
+    """No products: orders have amounts and nothing else."""
+    return _without_catalogue(shop, items=shop["order_items"].drop_columns(["product_id"]))
+
+
+@pytest.fixture(scope="module")
+def bare(shop: Database) -> Database:
+    """Products that only order items name."""
+    return _without_catalogue(shop, items=shop["order_items"])
+
+
+@pytest.fixture(scope="module")
+def late(shop: Database) -> Database:
+    """Product ids are known since the autumn only: the first training cutoff has a graph without products."""
+    items, orders = shop["order_items"], shop["orders"]
+    autumn = orders.filter(pc.greater(orders["order_date"], pa.scalar(datetime(2020, 9, 15), pa.timestamp("us"))))
+    named = pc.is_in(items["order_id"], value_set=autumn["order_id"].combine_chunks())
+    ids = pc.if_else(named, items["product_id"], pa.scalar(None, items["product_id"].type))
+    items = items.set_column(items.column_names.index("product_id"), "product_id", ids)
+    return Database("late", {**shop.tables, "order_items": items})
+
+
+def _without_catalogue(shop: Database, *, items: pa.Table) -> Database:
+    kept = {name: table for name, table in shop.tables.items() if name not in ("products", "categories", "returns")}
+    return Database("plain", {**kept, "order_items": items})
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_every_estimator_does_without_products(
+    name: str, plain: Database, tmp_path: Path, heard: pytest.LogCaptureFixture
+) -> None:
+    _assert_runs(name, plain, tmp_path)
+    assert ("has no products" in heard.text) == (name in GNNS)
+
+
+@pytest.mark.parametrize("name", ["gnn", "lightgbm"])
+def test_products_need_no_table_of_their_own(
+    name: str, bare: Database, tmp_path: Path, heard: pytest.LogCaptureFixture
+) -> None:
+    _assert_runs(name, bare, tmp_path)
+    assert "has no products" not in heard.text
+
+
+def test_gnn_meets_products_that_come_late(late: Database, tmp_path: Path) -> None:
+    (fold,) = folds(late, task=SMALL.task, split=SMALL.split)
+    assert not late.upto(fold.train.cutoffs[0]).has_products
+    assert late.upto(fold.train.cutoffs[-1]).has_products
+    _assert_runs("gnn", late, tmp_path)
+
+
+def _assert_runs(name: str, db: Database, folder: Path) -> None:
+    (fold,) = folds(db, task=SMALL.task, split=SMALL.split)
+    predicted = fit(name, db, fold=fold, folder=folder).predict(db.upto(TEST), rows=fold.test)
+    assert np.isfinite(predicted[["ltv_mean", "ltv_median", "rank_score"]].to_numpy()).all()
+    assert name == "zero" or predicted["rank_score"].nunique() > 5
+
+
+# GNN
+
+
+@pytest.mark.parametrize("name", GNNS)
+def test_gnn_checkpoints_hold_no_code(name: str, fitted: Fitted) -> None:
+    for file in ("best.ckpt", "last.ckpt", "checkpoint.ckpt"):
+        state = torch.load(fitted(name).setting.folder / file, weights_only=True)  # type: ignore[attr-defined]
+        assert all(torch.isfinite(value).all() for value in state["state_dict"].values())
+
+
+@pytest.mark.parametrize("name", GNNS)
+def test_gnn_embeddings_are_those_of_the_rows(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
+    rows = fold.refit.without_label()
+    embedded = fitted(name).embeddings(shop.upto(TEST), rows=rows)  # type: ignore[attr-defined]
+    assert embedded.shape == (len(rows), ESTIMATORS[name].model.channels)
+    mask = np.arange(len(rows)) % 3 == 0
+    part = fitted(name).embeddings(shop.upto(TEST), rows=rows.where(mask))  # type: ignore[attr-defined]
+    assert_allclose(part, embedded[mask], rtol=1e-6)
+
+
+@pytest.mark.parametrize("relations", [(), ("placed",), ("purchased", "co_shopper")])
+def test_gnn_runs_on_any_choice_of_relations(
+    relations: tuple[Any, ...], shop: Database, fold: Fold, tmp_path: Path
+) -> None:
+    chosen = replace(setting(tmp_path, max_steps=5), graph=replace(SMALL.graph, relations=relations))
+    estimator = build(ESTIMATORS["gnn"], chosen)
+    estimator.fit(shop.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)
+    predicted = estimator.predict(shop.upto(TEST), rows=fold.test)
+    assert predicted["ltv_mean"].nunique() > 20
+
+
+def test_months_are_counted_from_each_cutoff(shop: Database, tmp_path: Path) -> None:
+    """Three months after February and after April differ in days; BTYD expects more of the longer ones."""
+    cutoffs = (date(2021, 2, 1), date(2021, 4, 1))
+    table = rows_for([5, 6, 7], cutoffs=cutoffs).frame.assign(label=1.0)
+    rows = TaskTable(table, Horizon.parse("3m"))
+    estimator = build(ESTIMATORS["btyd"], setting(tmp_path))
+    estimator.fit(shop.upto(TEST), train=rows, val=rows, refit=rows)
+    together = estimator.predict(shop.upto(TEST), rows=rows.without_label())
+    for cutoff, days in zip(cutoffs, (89, 91), strict=True):
+        assert rows.horizon.days_after(cutoff) == days
+        alone = TaskTable(rows.at(cutoff).without_label().frame, Horizon(days, "days"))
+        same = build(ESTIMATORS["btyd"], setting(tmp_path))
+        same.__dict__.update(estimator.__dict__, spec=replace(estimator.spec, horizon=alone.horizon))
+        part = together[together["cutoff"] == pd.Timestamp(cutoff)]["ltv_mean"]
+        assert_allclose(part, same.predict(shop.upto(TEST), rows=alone)["ltv_mean"])

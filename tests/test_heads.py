@@ -1,0 +1,226 @@
+"""The heads: losses against references, a start at the training target, and decoding to money."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from pydantic import TypeAdapter, ValidationError
+from sklearn.metrics import mean_pinball_loss
+from torch import Tensor
+
+from patron.nn.heads import HeadConfig, HuberConfig, HuberHead, QuantileConfig, QuantileHead, as_numpy, build_head
+
+LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+HUBER, QUANTILE = HuberConfig("huber", delta=1.0), QuantileConfig("quantile", levels=LEVELS)
+BOTH = pytest.mark.parametrize("config", [HUBER, QUANTILE], ids=["huber", "quantile"])
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def spend(n: int, *, zeros: float = 0.4, sigma: float = 1.0, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.exp(3 + sigma * rng.normal(size=n)) * (rng.random(n) >= zeros)
+
+
+def log_target(y: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.log1p(y)).float()
+
+
+def outputs(head: HuberHead | QuantileHead, *, y: np.ndarray, signal: Tensor) -> Tensor:
+    """Outputs [B, out] of a net that starts at the target `y` and has learned to shift it by `signal` [B]."""
+    out = head.start_at(log_target(y)).repeat(len(signal), 1)
+    return torch.cat([out[:, :1] + signal[:, None], out[:, 1:]], dim=1)
+
+
+# Losses
+
+
+@pytest.mark.parametrize("delta", [0.5, 1.0, 2.0])
+def test_huber_loss_by_hand_and_by_torch(delta: float) -> None:
+    head = HuberHead(HuberConfig("huber", delta=delta))
+    out, target = torch.tensor([[0.0], [0.0], [1.0]]), torch.tensor([0.25, 4.0, -5.0])
+    by_hand = [0.25**2 / 2, delta * (4 - delta / 2), delta * (6 - delta / 2)]
+    assert head.loss(out, target).item() == pytest.approx(np.mean(by_hand))
+    out, target = normal(50, 1), 3 * normal(50, seed=1)
+    assert head.loss(out, target).item() == pytest.approx(torch.nn.HuberLoss(delta=delta)(out[:, 0], target).item())
+
+
+def test_huber_loss_is_of_standard_deviations() -> None:
+    head = HuberHead(HUBER)
+    head.start_at(torch.tensor([1.0, 3.0, 5.0]))  # mean 3, standard deviation 2
+    assert head.loss(torch.tensor([[0.5]]), torch.tensor([5.0])).item() == pytest.approx(0.125)
+
+
+def test_pinball_loss_is_that_of_sklearn() -> None:
+    head = QuantileHead(QUANTILE)
+    out, target = normal(200, len(LEVELS)), 2 * normal(200, seed=1) + 1
+    quantiles = head.standard_quantiles(out).numpy()
+    expected = [mean_pinball_loss(target, quantiles[:, k], alpha=level) for k, level in enumerate(LEVELS)]
+    assert head.loss(out, target).item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_pinball_loss_is_of_standard_deviations() -> None:
+    head = QuantileHead(QUANTILE)
+    target = 4 * normal(300) + 7
+    head.start_at(target)
+    out, standard = normal(300, len(LEVELS), seed=1), (target - target.mean()) / target.std()
+    quantiles = head.standard_quantiles(out).numpy()
+    expected = [mean_pinball_loss(standard, quantiles[:, k], alpha=level) for k, level in enumerate(LEVELS)]
+    assert head.loss(out, target).item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@BOTH
+def test_the_start_is_the_best_constant(config: HeadConfig) -> None:
+    head, target = build_head(config), log_target(spend(2_000, zeros=0.1))
+    start = head.start_at(target)
+    best = head.loss(start.repeat(len(target), 1), target)
+    for step in (-0.5, 0.5):
+        shifted = torch.cat([start[:1] + step, start[1:]])
+        assert head.loss(shifted.repeat(len(target), 1), target) > best
+
+
+# Quantiles
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_quantiles_never_cross(scale: float) -> None:
+    head = QuantileHead(QUANTILE)
+    head.start_at(normal(100) + 3)
+    quantiles = head.quantiles(scale * normal(500, len(LEVELS)))
+    assert quantiles.shape == (500, len(LEVELS))
+    steps = quantiles.diff(dim=1)
+    assert (steps >= 0).all()
+    assert scale > 1 or (steps > 0).all()
+
+
+def test_levels_may_come_in_any_order() -> None:
+    head = QuantileHead(QuantileConfig("quantile", levels=(0.9, 0.1, 0.5)))
+    assert_allclose(head.levels, [0.1, 0.5, 0.9])
+    head.start_at(log_target(spend(500, zeros=0)))
+    out = normal(20, 3)
+    assert (head.quantile(out, 0.1) <= head.quantile(out, 0.9)).all()
+
+
+@pytest.mark.parametrize("levels", [(), (0.5,), (0.5, 0.5), (0.0, 0.5), (0.5, 1.0)])
+def test_levels_that_make_no_distribution_are_refused(levels: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(HeadConfig).validate_python({"name": "quantile", "levels": levels})
+
+
+# The start
+
+
+def test_huber_starts_at_the_average() -> None:
+    head, target = HuberHead(HUBER), log_target(spend(500))
+    start = head.start_at(target)
+    assert start.shape == (head.out,)
+    assert head.location(start[None]).item() == pytest.approx(target.mean().item(), rel=1e-6)
+    assert head.location(torch.ones(1, 1)).item() == pytest.approx((target.mean() + target.std()).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("zeros", "tolerance"), [(0.0, 1e-4), (0.4, 0.02)])
+def test_quantile_starts_at_the_quantiles_of_the_target(zeros: float, tolerance: float) -> None:
+    head, target = QuantileHead(QUANTILE), log_target(spend(500, zeros=zeros))
+    start = head.start_at(target)
+    assert start.shape == (head.out,)
+    assert torch.isfinite(start).all()
+    expected = torch.quantile(target, torch.tensor(LEVELS))
+    assert_allclose(head.quantiles(start[None])[0], expected, atol=tolerance)
+
+
+@BOTH
+def test_a_target_that_does_not_vary_is_a_start(config: HeadConfig) -> None:
+    head = build_head(config)
+    start = head.start_at(torch.zeros(20))
+    assert torch.isfinite(start).all()
+    assert torch.isfinite(head.loss(start.repeat(20, 1), torch.zeros(20)))
+    assert head.location(start[None]).item() == pytest.approx(0, abs=0.01)
+
+
+# Decoding
+
+
+@BOTH
+def test_decoded_spend_is_finite_and_increases_with_the_level(config: HeadConfig) -> None:
+    head, y = build_head(config), spend(600)
+    out = outputs(head, y=y, signal=normal(600))
+    head.calibrate(out, y)
+    curves = np.stack([head.quantile(out, level) for level in np.linspace(0.01, 0.99, 30)])
+    assert np.isfinite(curves).all()
+    assert (curves >= 0).all()
+    assert (np.diff(curves, axis=0) >= 0).all()
+    assert (curves[-1] > curves[0]).mean() > 0.9  # a few spend nothing at any level
+    assert np.isfinite(head.mean(out)).all()
+    assert (head.mean(out) >= 0).all()
+
+
+@BOTH
+def test_quantiles_hold_their_level(config: HeadConfig) -> None:
+    head, y = build_head(config), spend(4_000, zeros=0.0)
+    out = outputs(head, y=y, signal=torch.zeros(4_000))
+    head.calibrate(out, y)
+    for level in (0.1, 0.5, 0.9):
+        assert (y <= head.quantile(out, level)).mean() == pytest.approx(level, abs=0.01)
+
+
+@pytest.mark.parametrize("zeros", [0.0, 0.4])
+@BOTH
+def test_mean_recovers_the_revenue_of_the_calibration_rows(config: HeadConfig, zeros: float) -> None:
+    head, signal = build_head(config), normal(2_000)
+    y = spend(2_000, zeros=zeros) * np.exp(signal.double().numpy())
+    out = outputs(head, y=y, signal=signal * 0.6)
+    head.calibrate(out, y)
+    assert head.mean(out).sum() / y.sum() == pytest.approx(1, abs=0.02)
+    biased = np.expm1(as_numpy(head.location(out)))  # expm1 of a mean of log1p
+    assert np.maximum(biased, 0).sum() / y.sum() < 0.7
+
+
+@BOTH
+def test_mean_is_right_among_high_and_low(config: HeadConfig) -> None:
+    """Not only in total: the upper and the lower half of the predictions recover their own revenue."""
+    head, signal = build_head(config), normal(2_000)
+    y = spend(2_000, zeros=0.0, sigma=0.5) * np.exp(signal.double().numpy())
+    out = outputs(head, y=y, signal=signal * 0.9)
+    head.calibrate(out, y)
+    for half in (signal > 0, signal <= 0):
+        rows = half.numpy()
+        assert head.mean(out)[rows].sum() / y[rows].sum() == pytest.approx(1, abs=0.04)
+
+
+@BOTH
+def test_location_ranks_as_the_outputs_do(config: HeadConfig) -> None:
+    head, signal = build_head(config), normal(100)
+    location = head.location(outputs(head, y=spend(500), signal=signal))
+    assert location.shape == (100,)
+    assert torch.equal(location.argsort(), signal.argsort())
+
+
+@BOTH
+def test_mean_before_calibration_is_refused(config: HeadConfig) -> None:
+    with pytest.raises(AssertionError, match="calibrate first"):
+        build_head(config).mean(normal(3, build_head(config).out))
+
+
+@BOTH
+def test_calibrated_as_takes_over_what_another_learned(config: HeadConfig) -> None:
+    one, other, fresh = (build_head(config) for _ in range(3))
+    y, signal = spend(600, zeros=0.1, sigma=0.5), 0.1 * normal(600)
+    out, *_ = (outputs(head, y=y, signal=signal) for head in (one, other, fresh))  # all start alike
+    one.calibrate(out, 1.5 * y)
+    other.calibrated_as(one)
+    assert_allclose(other.mean(out), one.mean(out), rtol=0)
+    assert_allclose(other.quantile(out, 0.9), one.quantile(out, 0.9), rtol=0)
+    fresh.calibrate(out, y)
+    assert np.median(one.mean(out) / fresh.mean(out)) == pytest.approx(1.5, rel=0.02)  # what is taken over matters
+
+
+@BOTH
+def test_scale_and_levels_are_in_the_checkpoint(config: HeadConfig) -> None:
+    head, fresh = build_head(config), build_head(config)
+    head.start_at(log_target(spend(300)))
+    fresh.load_state_dict(head.state_dict())
+    out = normal(10, head.out)
+    assert torch.equal(fresh.location(out), head.location(out))
+    assert not torch.equal(build_head(config).location(out), head.location(out))

@@ -1,0 +1,265 @@
+"""Training: checkpoints, early stopping, resume, the number of steps, what TensorBoard shows, and the watchdog."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from settings import ESTIMATORS, SMALL, with_dropout
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from patron.graph.snapshot import snapshot
+from patron.nn.heads import HuberConfig, QuantileConfig
+from patron.nn.model import LTVModel
+from patron.training.fit import outputs, refit, tune, warn_if_collapsed
+from patron.training.module import TrainerConfig
+
+CUSTOMERS, PRODUCTS, WIDTH = 60, 12, 3
+EDGE = ("customer", "purchased", "product")
+HEADS = {"huber": HuberConfig("huber", delta=1.0), "quantile": QuantileConfig("quantile", levels=(0.1, 0.5, 0.9))}
+MODEL = ESTIMATORS["gnn"].model
+
+
+def trainer(**changes: Any) -> TrainerConfig:
+    return replace(SMALL.trainer, **{"max_steps": 20, "steps_per_check": 4, "patience": 50, **changes})
+
+
+def shot(seed: int, *, learnable: bool = True) -> HeteroData:
+    """A snapshot whose customers spend by their first feature, or at random."""
+    rng = torch.Generator().manual_seed(seed)
+    data = HeteroData()
+    for kind, number in (("customer", CUSTOMERS), ("product", PRODUCTS)):
+        data[kind].ids, data[kind].num_nodes = np.arange(number), number
+    ends = [torch.randint(number, (200,), generator=rng) for number in (CUSTOMERS, PRODUCTS)]
+    data[EDGE].edge_index, data[EDGE].time = torch.stack(ends), torch.zeros(200, dtype=torch.int64)
+    made = snapshot(data, cutoff=date(2021, 1, 1), half_life_days=90)
+    for kind, number in (("customer", CUSTOMERS), ("product", PRODUCTS)):
+        made[kind].x = torch.randn(number, WIDTH, generator=rng)
+    rows = torch.randperm(CUSTOMERS, generator=rng)[:50]
+    signal = made["customer"].x[rows, 0] if learnable else torch.randn(50, generator=rng)
+    made["customer"].rows, made["customer"].y = rows, torch.expm1((2 + signal).clamp_min(0))
+    return made
+
+
+def new_model(head: str = "huber", *, seed: int = 0, dropout: float = 0.0) -> LTVModel:
+    torch.manual_seed(seed)
+    example = shot(0)
+    config = replace(with_dropout(MODEL, dropout), head=HEADS[head])
+    model = LTVModel({"customer": WIDTH, "product": WIDTH}, example.edge_types, config=config)
+    model.start_at(torch.cat([each["customer"].y for each in TRAIN]).log1p())
+    return model
+
+
+TRAIN, VAL = [shot(seed) for seed in (1, 2, 3)], [shot(4)]
+
+
+def tuned(folder: Path, *, config: TrainerConfig, ckpt_path: Path | None = None, val: list | None = None, **model: Any):
+    return tune(
+        new_model(**model), train=TRAIN, val=val or VAL, config=config, folder=folder, seed=0, ckpt_path=ckpt_path
+    )
+
+
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    events = EventAccumulator(str(folder)).Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def same(one: LTVModel, other: LTVModel) -> bool:
+    states = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
+    return all(name == name_ and torch.equal(value, value_) for (name, value), (name_, value_) in states)
+
+
+# Tuning
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_tune_learns_and_writes_checkpoints(head: str, tmp_path: Path) -> None:
+    fitted = tuned(tmp_path, config=trainer(), head=head)
+    assert {"best.ckpt", "last.ckpt"} <= {file.name for file in tmp_path.iterdir()}
+    assert not list(tmp_path.glob("best-v*"))
+    for name in ("best", "last"):
+        state = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)  # tensors and numbers, no code
+        assert state["global_step"] == (fitted.steps if name == "best" else 20)
+    losses = [value for _, value in scalars(tmp_path / "tune")["val_loss"]]
+    assert min(losses) < 0.8 * losses[0]
+
+
+def test_the_model_is_the_one_of_the_lowest_validation_loss(tmp_path: Path) -> None:
+    """With validation customers who spend at random, learning soon makes it worse."""
+    val = [shot(9, learnable=False)]
+    fitted = tuned(tmp_path, config=trainer(learning_rate=0.03, max_steps=40), val=val)
+    losses = [value for _, value in scalars(tmp_path / "tune")["val_loss"]]
+    assert fitted.steps == 4 * (1 + int(np.argmin(losses)))
+    assert fitted.steps < 40
+    loss = fitted.model.head.loss(outputs(fitted.model, val), val[0]["customer"].y.log1p())
+    assert loss.item() == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_early_stopping_stops(tmp_path: Path) -> None:
+    """After `patience` checks without a lower loss, and not before."""
+    config = trainer(max_steps=400, patience=2, learning_rate=0.03)
+    fitted = tuned(tmp_path, config=config, val=[shot(9, learnable=False)])
+    taken = len(scalars(tmp_path / "tune")["train_loss"])
+    assert taken == fitted.steps + 2 * config.steps_per_check
+    assert taken < 400
+
+
+def test_steps_after_the_last_check_do_not_count(tmp_path: Path) -> None:
+    fitted = tuned(tmp_path, config=trainer(max_steps=10, steps_per_check=4))
+    assert len(scalars(tmp_path / "tune")["train_loss"]) == 10
+    assert fitted.steps in (4, 8)
+
+
+def test_tune_with_fewer_steps_than_a_check(tmp_path: Path) -> None:
+    """There is a check at the end, or a refusal that names the keys; but no crash without words."""
+    try:
+        fitted = tuned(tmp_path, config=trainer(max_steps=3, steps_per_check=10))
+    except ValueError as error:
+        assert "steps_per_check" in str(error)  # noqa: PT017
+    else:
+        assert fitted.steps == 3
+
+
+def test_resume_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """8 steps and 12 more, from another start, are the same as 20 at once."""
+    whole = tuned(tmp_path / "whole", config=trainer())
+    tuned(tmp_path / "first", config=trainer(max_steps=8))
+    checkpoint = tmp_path / "first" / "last.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 8
+    resumed = tuned(tmp_path / "then", config=trainer(), ckpt_path=checkpoint, seed=5)
+    steps = [step for step, _ in scalars(tmp_path / "then" / "tune")["train_loss"]]
+    assert len(steps) == 12
+    assert resumed.steps == whole.steps
+    assert same(resumed.model, whole.model)
+    assert not same(tuned(tmp_path / "control", config=trainer(), seed=5).model, whole.model)
+
+
+def test_resume_in_the_same_folder(tmp_path: Path) -> None:
+    tuned(tmp_path, config=trainer(max_steps=8))
+    resumed = tuned(tmp_path, config=trainer(), ckpt_path=tmp_path / "last.ckpt")
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 20
+    assert same(resumed.model, tuned(tmp_path / "whole", config=trainer()).model)
+
+
+def test_resume_of_a_finished_tuning(tmp_path: Path) -> None:
+    """A run that was stopped while it was refitted has a `last.ckpt` of all steps."""
+    whole = tuned(tmp_path, config=trainer(max_steps=8))
+    again = tuned(tmp_path, config=trainer(max_steps=8), ckpt_path=tmp_path / "last.ckpt", seed=5)
+    assert again.steps == whole.steps
+    assert same(again.model, whole.model)
+
+
+def test_every_snapshot_is_seen_as_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """12 steps of 3 snapshots are 4 each, whatever the steps of a check; and not in the same order every time."""
+    seen: list[int] = []
+    forward = LTVModel.forward
+
+    def noted(self: LTVModel, x_dict: dict[str, Tensor], adj_t_dict: dict) -> Tensor:
+        if self.training:
+            seen.extend(k for k, each in enumerate(TRAIN) if torch.equal(each["customer"].x, x_dict["customer"]))
+        return forward(self, x_dict, adj_t_dict)
+
+    monkeypatch.setattr(LTVModel, "forward", noted)
+    tuned(tmp_path, config=trainer(max_steps=12, steps_per_check=4))
+    assert [seen.count(k) for k in range(3)] == [4, 4, 4]
+    rounds = [tuple(seen[at : at + 3]) for at in range(0, 12, 3)]
+    assert all(sorted(each) == [0, 1, 2] for each in rounds)
+    assert len(set(rounds)) > 1
+
+
+# Refit
+
+
+@pytest.mark.parametrize("steps", [1, 7, 8])
+def test_refit_takes_exactly_these_steps(steps: int, tmp_path: Path) -> None:
+    refit(new_model(), train=TRAIN, steps=steps, config=trainer(steps_per_check=4), folder=tmp_path, seed=0)
+    state = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)
+    assert state["global_step"] == steps
+    assert len(scalars(tmp_path / "refit")["train_loss"]) == steps
+
+
+def test_refit_changes_the_model_and_keeps_no_dropout(tmp_path: Path) -> None:
+    start = new_model(dropout=0.5)
+    model = refit(new_model(dropout=0.5), train=TRAIN, steps=3, config=trainer(), folder=tmp_path, seed=0)
+    assert not same(model, start)
+    assert torch.equal(outputs(model, VAL), outputs(model, VAL))
+    assert outputs(model, [*VAL, *TRAIN]).shape == (200, 1)
+
+
+# TensorBoard
+
+
+def test_tensorboard_shows_the_training(tmp_path: Path) -> None:
+    tuned(tmp_path, config=trainer(warmup_steps=4, learning_rate=0.02))
+    shown = scalars(tmp_path / "tune")
+    assert {"train_loss", "val_loss", "val_spearman", "val_nmae", "learning_rate", "gradient_norm"} <= set(shown)
+    for name in ("train_loss", "learning_rate", "gradient_norm"):
+        assert len(shown[name]) == 20, name
+    for name in ("val_loss", "val_spearman", "val_nmae"):
+        assert len(shown[name]) == 5, name
+    assert np.isfinite([value for values in shown.values() for _, value in values]).all()
+    rates = [value for _, value in shown["learning_rate"]]
+    assert rates == pytest.approx([0.005, 0.01, 0.015] + [0.02] * 17)
+    assert all(value > 0 for _, value in shown["gradient_norm"])
+
+
+def test_validation_scalars_are_those_of_the_model(tmp_path: Path) -> None:
+    fitted = tuned(tmp_path, config=trainer(max_steps=4))
+    shown = scalars(tmp_path / "tune")
+    out, spend = outputs(fitted.model, VAL), VAL[0]["customer"].y
+    location = fitted.model.head.location(out)
+    ranks = np.stack([location.numpy().argsort().argsort(), spend.numpy().argsort().argsort()])
+    assert shown["val_spearman"][0][1] == pytest.approx(np.corrcoef(ranks)[0, 1], abs=0.01)
+    error = (location.expm1().clamp_min(0) - spend).abs().mean() / spend.mean()
+    assert shown["val_nmae"][0][1] == pytest.approx(error.item(), rel=1e-4)
+
+
+# The watchdog
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    with caplog.at_level(logging.WARNING, logger="patron"):
+        yield caplog
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_constant_predictions_are_said_to_have_collapsed(head: str, heard: pytest.LogCaptureFixture) -> None:
+    model = new_model(head)
+    constant = torch.zeros(50, model.head.out)
+    assert warn_if_collapsed(model, constant)
+    assert "collapsed" in heard.text
+    assert "learning_rate" in heard.text
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_predictions_that_vary_have_not(head: str, heard: pytest.LogCaptureFixture) -> None:
+    model = new_model(head)
+    varied = torch.zeros(50, model.head.out)
+    varied[:, 0] = torch.linspace(-1, 1, 50)
+    assert not warn_if_collapsed(model, varied)
+    assert not heard.records
+
+
+# Devices
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("precision", ["32-true", "16-mixed"])
+def test_gpu_trains_and_gives_back_a_model_on_the_cpu(precision: str, tmp_path: Path) -> None:
+    fitted = tuned(tmp_path, config=trainer(accelerator="gpu", precision=precision))
+    assert {parameter.device.type for parameter in fitted.model.parameters()} == {"cpu"}
+    assert torch.isfinite(outputs(fitted.model, VAL)).all()
+
+
+def test_bfloat16_trains(tmp_path: Path) -> None:
+    """Mixed precision, on the CPU here: sparse products must not refuse it."""
+    fitted = tuned(tmp_path, config=trainer(precision="bf16-mixed", max_steps=4))
+    assert torch.isfinite(outputs(fitted.model, VAL)).all()
