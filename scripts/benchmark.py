@@ -14,7 +14,8 @@ from patron.reporting.tables import console, write_results
 
 def main(config: BenchmarkConfig) -> None:
     results = run_all(config)
-    Console().print(console(results))
+    screen = Console()
+    screen.print(console(results, width=screen.width))
     for path in write_results(results, name=config.name, folder=config.results, readme=config.readme):
         print(f"wrote {path}")
 

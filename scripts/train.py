@@ -14,7 +14,8 @@ from patron.reporting.tables import console
 
 def main(config: Config) -> None:
     results = run_all(config)
-    Console().print(console(results))
+    screen = Console()
+    screen.print(console(results, width=screen.width))
     print(f"runs: {config.runs / config.name}; look at them with: tensorboard --logdir {config.runs / config.name}")
 
 

@@ -250,6 +250,47 @@ def test_orders_by_hand() -> None:
     assert_values(orders.loc[6], {"amount": 0, "items": 0, "discount": 0, "age": 90})
 
 
+def make_odd_shop() -> Database:
+    """tim orders twice at one instant, una returns what she never paid for, vic orders at the edges of windows."""
+    orders = [(1, "tim", at(20)), (2, "tim", at(20)), (3, "una", at(40)), (4, "vic", at(60)), (5, "vic", at(59.5)),
+              (6, "vic", at(30)), (7, "vic", at(29.5))]  # fmt: skip
+    items = [(order, "tea", amount) for order, amount in ((1, 6.0), (2, 9.0), (4, 1.0), (5, 2.0), (6, 4.0), (7, 8.0))]
+    odd = {
+        "customers": table([("tim",), ("una",), ("vic",)], customer_id=TEXT),
+        "orders": table(orders, order_id=INT, customer_id=TEXT, order_date=TIME),
+        "order_items": table(items, order_id=INT, product_id=TEXT, amount=REAL),
+        "returns": table(
+            [(1, "una", at(3), 2.0)], return_id=INT, customer_id=TEXT, return_date=TIME, refund_amount=REAL
+        ),
+    }
+    return Database("odd shop", odd)
+
+
+def test_what_cannot_be_divided_is_unknown() -> None:
+    spec = specify(make_odd_shop(), config=CONFIG, horizon=MONTH, cutoffs=[CUTOFF])
+    found = customer_features(make_odd_shop().upto(CUTOFF), cutoff=CUTOFF, spec=spec)
+    assert_values(found.loc["tim"], {"gap_mean": 0, "gap_last": 0, "overdue": nan, "gap_last_ratio": nan})
+    assert_values(found.loc["una"], {"amount_mean": 0, "refund_share": nan, "amount_last_ratio": nan, "net_30d": -2})
+    assert not np.isinf(found.select_dtypes("number").to_numpy()).any()
+
+
+def test_orders_at_one_instant_have_an_order_of_their_own() -> None:
+    """That of their ids: the two ends of a customer's history never are the same one of two orders."""
+    spec = specify(make_odd_shop(), config=CONFIG, horizon=MONTH, cutoffs=[CUTOFF])
+    found, again = (customer_features(db.upto(CUTOFF), cutoff=CUTOFF, spec=spec)
+                    for db in (make_odd_shop(), shuffled(make_odd_shop(), seed=2)))  # fmt: skip
+    assert sorted(found.loc["tim", ["amount_first", "amount_last"]]) == [6, 9]
+    assert found.loc["tim", "amount_second_last"] == found.loc["tim", "amount_first"]
+    assert_values(found.loc["vic"], {"amount_first": 1, "amount_second_last": 4, "amount_last": 8})
+    assert_frame_equal(found, again, check_exact=True)
+
+
+def test_recent_sales_and_those_before_share_no_order() -> None:
+    """Ages below 30 days, and of 30 to below 60: the order of 60 days ago is in neither."""
+    tea = product_features(make_odd_shop().upto(CUTOFF), cutoff=CUTOFF, horizon=MONTH, key="product_id").loc["tea"]
+    assert_values(tea, {"revenue": 30, "revenue_recent": 6 + 9 + 8, "revenue_before": 2 + 4})
+
+
 def test_absent_tables_count_as_nothing(spec: FeatureSpec, features: pd.DataFrame) -> None:
     less = customer_features(make_shop(returns=None, campaigns=None).upto(CUTOFF), cutoff=CUTOFF, spec=spec)
     assert list(less.columns) == list(features.columns)

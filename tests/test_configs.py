@@ -83,7 +83,6 @@ def test_an_experiments_file_wins_over_the_groups_it_chooses(tmp_path: Path) -> 
     assert (str(task.horizon), task.target, str(task.population)) == ("6m", "gross", "12m")
 
 
-@pytest.mark.xfail(strict=True, reason="configs/config.yaml: `_self_` must stand before `experiment` in its defaults")
 def test_an_experiments_file_wins_over_the_root(tmp_path: Path) -> None:
     text = "# @package _global_\nname: mine\nseeds: [7]\nsplit: {{test: ['2017-07-01']}}\n"
     folder = write_experiment(tmp_path, data=tmp_path, text=text)
@@ -252,9 +251,6 @@ def test_a_mistake_in_a_multirun_is_said_once(shell: Shell) -> None:
     assert said.err.count("error: ") == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="configs: hydra.sweep.dir is `.`, so Hydra leaves multirun.yaml where one stands"
-)
 def test_a_multirun_leaves_nothing_where_one_stands(shell: Shell) -> None:
     shell("train", "-m", "seeds=[0],[1]", "trainr.max_steps=3")
     assert [path.name for path in shell.here.iterdir() if path.is_file()] == []

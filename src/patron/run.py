@@ -35,9 +35,11 @@ class RunFolder:
         return (self.path / "DONE").exists()
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Make the folder, without `DONE` until `finish`, and write `config.yaml`."""
+        """Make the folder, without `DONE` until `finish` nor the curves of an earlier fit, and write `config.yaml`."""
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "DONE").unlink(missing_ok=True)
+        for earlier in self.path.rglob("events.out.tfevents*"):  # TensorBoard would draw both
+            earlier.unlink()
         _write(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
     def finish(self, *, predictions: pd.DataFrame, report: Mapping[str, Any]) -> None:

@@ -17,7 +17,14 @@ from torch_geometric.data import HeteroData
 
 from patron.days import midnight
 from patron.estimators.base import Setting, Stored, predictions
-from patron.features.asof import FeatureSpec, customer_features, order_features, product_features, specify
+from patron.features.asof import (
+    FeatureSpec,
+    customer_features,
+    order_features,
+    product_features,
+    require_known,
+    specify,
+)
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.graph.build import GraphConfig, build
 from patron.graph.snapshot import snapshot
@@ -107,7 +114,8 @@ class GNN(Stored):
     def _start(self, db: Database, *, rows: TaskTable) -> _Trained:
         shapes = [self._structure(db, cutoff) for cutoff in rows.cutoffs]
         tables = [self._nodes(db, cutoff, shape) for cutoff, shape in zip(rows.cutoffs, shapes, strict=True)]
-        encoders = {kind: fit_encoder(pd.concat([table[kind] for table in tables])) for kind in shapes[-1].node_types}
+        kinds = shapes[-1].node_types  # the latest has every type that an earlier one has
+        encoders = {kind: fit_encoder(pd.concat([table[kind] for table in tables if kind in table])) for kind in kinds}
         torch.manual_seed(self.setting.seed)
         widths = {kind: encoder.width for kind, encoder in encoders.items()}
         model = LTVModel(widths, shapes[-1].edge_types, config=self.config.model)
@@ -128,9 +136,12 @@ class GNN(Stored):
         (cutoff,) = rows.cutoffs
         shape = self._structure(db, cutoff)
         shot = copy.copy(shape)  # shares the edges with the other fits at this cutoff
-        for kind, table in self._nodes(db, cutoff, shape).items():
-            shot[kind].x = torch.from_numpy(encode(encoders[kind], table))
-        index = pd.Index(shape["customer"].ids).get_indexer(rows.frame["customer_id"])
+        tables = self._nodes(db, cutoff, shape)
+        for kind in [kind for kind in encoders if kind in tables]:  # a type that training had not met stays unheard
+            shot[kind].x = torch.from_numpy(encode(encoders[kind], tables[kind]))
+        known, asked = pd.Index(shape["customer"].ids), rows.frame["customer_id"]
+        require_known(asked, known=known, cutoff=cutoff)
+        index = known.get_indexer(asked)
         shot["customer"].rows = torch.from_numpy(index.astype(np.int64))
         if "label" in rows.frame:
             shot["customer"].y = torch.from_numpy(rows.label).float()

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jinja2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.days import Horizon, midnight
@@ -33,9 +33,9 @@ TEXT = ("channel", "geo")
 class FeatureConfig:
     """What is computed: candidate windows in days, number of lagged label windows, category shares, BTYD outputs."""
 
-    windows: tuple[int, ...]
-    lags: int
-    top_categories: int
+    windows: tuple[Annotated[int, Field(gt=0)], ...]
+    lags: Annotated[int, Field(ge=0)]
+    top_categories: Annotated[int, Field(ge=0)]
     btyd: bool
 
 
@@ -287,11 +287,16 @@ def design(db: Database, *, rows: TaskTable, spec: FeatureSpec) -> pd.DataFrame:
     for cutoff in rows.cutoffs:
         ids = rows.at(cutoff).frame["customer_id"]
         features = customer_features(db.upto(cutoff), cutoff=cutoff, spec=spec)
-        unknown = ids[~ids.isin(features.index)]
-        if len(unknown):
-            raise ValueError(
-                f"table customers does not know {len(unknown)} customers at cutoff {cutoff}, "
-                f"for example {unknown.head().tolist()}"
-            )
+        require_known(ids, known=features.index, cutoff=cutoff)
         parts.append(features.loc[ids].set_index(np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff))))
     return pd.concat(parts).sort_index()
+
+
+def require_known(ids: pd.Series, *, known: pd.Index, cutoff: date) -> None:
+    """Raises ValueError for customers whom the customers table does not know at the cutoff."""
+    unknown = ids[~ids.isin(known)]
+    if len(unknown):
+        raise ValueError(
+            f"table customers does not know {len(unknown)} customers at cutoff {cutoff}, "
+            f"for example {unknown.head().tolist()}"
+        )

@@ -101,7 +101,7 @@ def _add_edges(data: HeteroData, relation: Relation, rows: pd.DataFrame) -> None
     store.edge_index = torch.from_numpy(np.stack(ends).astype(np.int64))
     for column in ("amount", "quantity"):
         if column in rows:
-            store[column] = torch.from_numpy(rows[column].to_numpy(dtype=np.float32))
+            store[column] = torch.from_numpy(rows[column].to_numpy(dtype=np.float32, copy=True))
     if "time" in rows:
         store.time = torch.from_numpy(epoch_seconds(rows["time"].to_numpy()))
 

@@ -5,6 +5,7 @@ Several purchases of one product become one edge. An edge weighs `2 ** (-age / h
 Jaccard index, and rows are normalised, so that `adj_t @ x` is a weighted mean and works alike on CPU and CUDA.
 """
 
+import warnings
 from datetime import date
 
 import torch
@@ -32,6 +33,11 @@ def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float) -> Hetero
     return shot
 
 
+def adjacency(shot: HeteroData) -> dict[EdgeType, Tensor]:
+    """{edge: CSR [targets, sources]} of a snapshot; empty for one without edges, where `adj_t_dict` raises."""
+    return {edge: shot[edge].adj_t for edge in shot.edge_types}
+
+
 def _weighted(data: HeteroData, edge: EdgeType, *, now: int, half_life_days: float) -> tuple[Tensor, Tensor]:
     store = data[edge]
     index, count = store.edge_index, store.edge_index.size(1)
@@ -49,5 +55,7 @@ def _mean_csr(row: Tensor, col: Tensor, weight: Tensor, *, size: tuple[int, int]
     merged = torch.sparse_coo_tensor(torch.stack([row, col]), weight.to(torch.float64), size).coalesce()
     row, value = merged.indices()[0], merged.values()
     total = torch.zeros(size[0], dtype=torch.float64).index_add_(0, row, value)
-    mean = torch.sparse_coo_tensor(merged.indices(), (value / total[row]).to(torch.float32), size, is_coalesced=True)
-    return mean.to_sparse_csr()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        mean = (value / total[row]).to(torch.float32)
+        return torch.sparse_coo_tensor(merged.indices(), mean, size, is_coalesced=True).to_sparse_csr()

@@ -51,9 +51,16 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> dict[str, Tensor]:
-        heard = self.conv(x_dict, adj_t_dict) if self.conv is not None else {}
+        heard = self._listen(x_dict, adj_t_dict)
         out = {}
-        for kind, linear in self.self_path.items():
-            message = linear(x_dict[kind]) + heard.get(kind, 0)  # [N, channels]
+        for kind in [kind for kind in self.self_path if kind in x_dict]:  # an early snapshot may lack a type
+            message = self.self_path[kind](x_dict[kind]) + heard.get(kind, 0)  # [N, channels]
             out[kind] = x_dict[kind] + self.dropout(torch.relu(self.norm[kind](message)))
         return out
+
+    def _listen(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> dict[str, Tensor]:
+        if self.conv is None:
+            return {}
+        device = x_dict["customer"].device.type
+        with torch.autocast(device, enabled=False):  # sparse CSR products know float32 only
+            return self.conv({kind: x.float() for kind, x in x_dict.items()}, adj_t_dict)

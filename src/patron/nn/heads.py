@@ -190,4 +190,4 @@ def build_head(config: "HuberConfig | QuantileConfig") -> "HuberHead | QuantileH
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
     """The same numbers on the CPU, float64."""
-    return tensor.detach().cpu().numpy().astype(np.float64)
+    return tensor.detach().cpu().double().numpy()

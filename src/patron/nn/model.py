@@ -1,6 +1,7 @@
 """The model: node encoders, hops over the purchase graph, and a head that also sees the customer's own features by a
 skip."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
@@ -28,17 +29,20 @@ class ModelConfig:
 class LTVModel(nn.Module):
     """Customers of a snapshot -> outputs of the head.
 
-    The engineered features reach the head three times: through the graph, past it into the readout, and by one linear map
-    straight to the outputs, "wide and deep" (Cheng et al. 2016), so that the graph can only add.
+    The engineered features reach the head three times: through the graph, past it into the readout, and by one linear
+    map straight to the outputs, "wide and deep" (Cheng et al. 2016), so that the graph can only add.
     """
 
     def __init__(self, widths: Mapping[str, int], edge_types: Sequence[EdgeType], *, config: ModelConfig) -> None:
         super().__init__()
         channels = config.channels
-        self.encoders = NodeEncoders(widths, channels=channels)
-        self.gnn = HeteroSAGE(
-            list(widths), edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout
-        )
+        with warnings.catch_warnings():
+            # PyG warns of types without incoming edges, which have a self path, torch of types without features.
+            warnings.simplefilter("ignore", UserWarning)
+            self.encoders = NodeEncoders(widths, channels=channels)
+            self.gnn = HeteroSAGE(
+                list(widths), edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout
+            )
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.skip = nn.Linear(widths["customer"], channels)
         self.head = build_head(config.head)

@@ -36,6 +36,8 @@ HEADERS = {
 }
 _WITH_INTERVAL = ("spearman", "nmae")  # the others would make the table too wide to read
 _DIFFERENCE = "spearman_minus_"
+_WIDE = 145  # columns of a terminal that all metrics need
+_HEADLINE = tuple(HEADERS[metric] for metric in ("spearman", "nmae", "bias", "capture10"))
 
 
 def ordered(estimators: Iterable[str]) -> list[str]:
@@ -81,9 +83,15 @@ def markdown(results: pd.DataFrame) -> str:
     return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *_small_print(results), ""])
 
 
-def console(results: pd.DataFrame) -> Table:
-    """The same for a terminal: a rich table, the small print as its caption."""
+def console(results: pd.DataFrame, *, width: int = 160) -> Table:
+    """The same for a terminal of `width` columns: a rich table, the small print as its caption.
+
+    A narrow terminal gets the headline columns only; all are in the long table.
+    """
     cells, best = _cells(comparison(results))
+    if width < _WIDE:
+        kept = [name for name in cells.columns if name in _HEADLINE or name.startswith("Δ")]
+        cells, best = cells[kept], best[kept]
     caption = Text("\n".join(_small_print(results)).replace("`", ""))
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, caption=caption, caption_justify="left")
     table.add_column("estimator", no_wrap=True)
@@ -143,7 +151,8 @@ def write_results(results: pd.DataFrame, *, name: str, folder: Path, readme: Pat
     temporary = csv.with_name(f".{csv.name}.writing")
     results.to_csv(temporary, index=False)
     os.replace(temporary, csv)
-    if readme is None or f"<!-- results:{name}:begin -->" not in readme.read_text(encoding="utf-8"):
+    page = readme.read_text(encoding="utf-8") if readme is not None and readme.exists() else ""
+    if readme is None or f"<!-- results:{name}:begin -->" not in page:
         return [csv]
     write_between_markers(readme, key=name, text=markdown(results))
     return [csv, readme]

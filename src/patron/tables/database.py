@@ -20,8 +20,8 @@ from patron.tables.schema import ARROW, TABLES, Column, TableSchema
 class Database:
     """Canonical tables of one company. All eleven are there: absent ones are empty, absent columns are NULL.
 
-    `known_until` is the cutoff this database was truncated at, or None for all that was read. `read_until` is the date of
-    the last order that was read at all: a label window that closes later is still open, whatever the cutoff.
+    `known_until` is the cutoff this database was truncated at, or None for all that was read. `read_until` is the date
+    of the last order that was read at all: a label window that closes later is still open, whatever the cutoff.
     """
 
     name: str
@@ -47,7 +47,8 @@ class Database:
         """The same database as it was known at `cutoff`: rows with `time <= cutoff`; tables without a time are kept
         whole.
 
-        Order items live and die with their order, and who has ordered is known, whatever the registration says. The same object is returned for the same cutoff.
+        Order items live and die with their order, and who has ordered is known, whatever the
+        registration says. The same object is returned for the same cutoff.
         """
         if self.known_until is not None and cutoff >= self.known_until:
             return self

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
+from patron.graph.snapshot import adjacency
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
 from patron.training.module import LTVModule, TrainerConfig
@@ -47,11 +48,13 @@ def tune(
     """`model` at the check with the lowest validation loss. Writes `best.ckpt`, `last.ckpt` and TensorBoard events to
     `folder`."""
     best = ModelCheckpoint(
-        folder, filename="best", monitor="val_loss", mode="min", save_last=True, enable_version_counter=False
-    )
+        folder, filename="best", monitor="val_loss", mode="min", save_last=True, enable_version_counter=False,
+        save_on_train_epoch_end=False,
+    )  # fmt: skip
     callbacks = [
         best,
-        EarlyStopping("val_loss", mode="min", patience=config.patience),
+        # At the check and not after the epoch: a resumed epoch has no check of its own.
+        EarlyStopping("val_loss", mode="min", patience=config.patience, check_on_train_epoch_end=False),
         *_bar(config, f"tune seed {seed}"),
     ]
     module, trainer = (
@@ -86,7 +89,8 @@ def outputs(
     model.eval()
     device = next(model.parameters()).device
     shots = [copy.copy(shot).to(device) for shot in shots]
-    return torch.cat([(module or model)(shot.x_dict, shot.adj_t_dict)[shot["customer"].rows] for shot in shots])
+    apply = module or model
+    return torch.cat([apply(shot.x_dict, adjacency(shot))[shot["customer"].rows] for shot in shots])
 
 
 def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
@@ -115,7 +119,8 @@ def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, 
 
 
 def _loader(shots: Sequence[HeteroData], *, config: TrainerConfig | None = None, seed: int = 0) -> DataLoader:
-    sampler = _Shuffled(len(shots), steps=config.steps_per_check, seed=seed) if config else None
+    steps = min(config.steps_per_check, config.max_steps) if config else 0
+    sampler = _Shuffled(len(shots), steps=steps, seed=seed) if config else None
     return DataLoader(list(shots), batch_size=None, sampler=sampler)  # type: ignore[arg-type]
 
 
