@@ -98,6 +98,7 @@ def _add_edges(data: HeteroData, relation: Relation, rows: pd.DataFrame) -> None
     source, _, target = EDGES[relation]
     store = data[EDGES[relation]]
     ends = [pd.Index(data[kind].ids).get_indexer(rows[f"{kind}_id"]) for kind in (source, target)]
+    assert min(end.min() for end in ends) >= 0, f"{relation}: an edge ends at a node that is not there"
     store.edge_index = torch.from_numpy(np.stack(ends).astype(np.int64))
     for column in ("amount", "quantity"):
         if column in rows:

@@ -1,9 +1,10 @@
 """Who is trained on, who is validated on, who is tested on, and when. Two protocols:
 
 - `temporal`: several train cutoffs, then validation, then test; no label window reaches past the next role's cutoff.
-With `validation: customers` a fifth of the customers validates at the train cutoffs instead, for data too short for a
-cutoff of its own. - `customers`: one cutoff, customers held out in turn. It says how well spend is predicted for
-unseen customers of the same season, not how well tomorrow is predicted, and every report names it.
+  With `validation: customers` a fifth of the customers validates at the train cutoffs instead, for data too short for
+  a cutoff of its own.
+- `customers`: one cutoff, customers held out in turn. It says how well spend is predicted for unseen customers of the
+  same season, not how well tomorrow is predicted, and every report names it.
 
 `refit` is all that may be known at the test cutoff: an estimator chooses on train and val, then learns from refit.
 """
