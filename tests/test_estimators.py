@@ -214,11 +214,11 @@ def test_btyd_is_expected_purchases_times_expected_spend(shop: Database, fold: F
 def test_months_are_counted_from_each_cutoff(shop: Database, tmp_path: Path) -> None:
     """Three months after 1 February and after 1 April are 89 and 91 days."""
     cutoffs = (date(2021, 2, 1), date(2021, 4, 1))
-    rows = TaskTable(rows_for([5, 6, 7], cutoffs=cutoffs).frame, Horizon.parse("3m"))
+    rows = TaskTable(rows_for([1, 2, 3], cutoffs=cutoffs).frame, Horizon.parse("3m"))
     estimator = BTYD(ESTIMATORS["btyd"], setting(tmp_path)).fit(shop.upto(TEST), train=rows, val=rows, refit=rows)
     together = estimator.predict(shop.upto(TEST), rows=rows)
     for cutoff, days in zip(cutoffs, (89, 91), strict=True):
-        known = history(shop, cutoff=cutoff).loc[[5, 6, 7]]
+        known = history(shop, cutoff=cutoff).loc[[1, 2, 3]]
         number = estimator.purchases.expected_purchases(days, **dict(known[["frequency", "recency", "T"]]))
         expected = number * estimator.spend.expected_spend(known["days"], known["monetary"])
         assert_allclose(together["ltv_mean"][together["cutoff"] == pd.Timestamp(cutoff)], expected)
@@ -266,12 +266,11 @@ def bare(shop: Database) -> Database:
     return _without_catalogue(shop, items=shop["order_items"])
 
 
-@pytest.fixture(scope="module")
-def late(shop: Database) -> Database:
-    """Product ids are known since the autumn only: the first training cutoff has a graph without products."""
+def products_since(shop: Database, day: date) -> Database:
+    """The shop with product ids in orders after `day` only."""
     items, orders = shop["order_items"], shop["orders"]
-    autumn = orders.filter(pc.greater(orders["order_date"], pa.scalar(datetime(2020, 9, 15), pa.timestamp("us"))))
-    named = pc.is_in(items["order_id"], value_set=autumn["order_id"].combine_chunks())
+    after = orders.filter(pc.greater(orders["order_date"], pa.scalar(datetime(day.year, day.month, day.day))))
+    named = pc.is_in(items["order_id"], value_set=after["order_id"].combine_chunks())
     ids = pc.if_else(named, items["product_id"], pa.scalar(None, items["product_id"].type))
     items = items.set_column(items.column_names.index("product_id"), "product_id", ids)
     return Database("late", {**shop.tables, "order_items": items})
@@ -298,11 +297,23 @@ def test_products_need_no_table_of_their_own(
     assert "has no products" not in heard.text
 
 
-def test_gnn_meets_products_that_come_late(late: Database, tmp_path: Path) -> None:
-    (fold,) = folds(late, task=SMALL.task, split=SMALL.split)
-    assert not late.upto(fold.train.cutoffs[0]).has_products
-    assert late.upto(fold.train.cutoffs[-1]).has_products
-    _assert_runs("gnn", late, tmp_path)
+def test_gnn_learns_from_products_that_come_late(shop: Database, tmp_path: Path) -> None:
+    """At the first training cutoff the graph has none."""
+    db = products_since(shop, date(2020, 9, 15))
+    (fold,) = folds(db, task=SMALL.task, split=SMALL.split)
+    assert not db.upto(fold.train.cutoffs[0]).has_products
+    assert db.upto(fold.train.cutoffs[-1]).has_products
+    _assert_runs("gnn", db, tmp_path)
+
+
+def test_gnn_predicts_where_products_have_come_since(shop: Database, fold: Fold, tmp_path: Path) -> None:
+    """At no training cutoff the graph has any."""
+    db = products_since(shop, date(2021, 2, 1))
+    assert not db.upto(fold.val.cutoffs[0]).has_products
+    assert db.upto(TEST).has_products
+    gnn = build(ESTIMATORS["gnn"], setting(tmp_path))
+    gnn.fit(db.upto(TEST), train=fold.val, val=fold.val, refit=fold.val)
+    assert gnn.predict(db.upto(TEST), rows=fold.test)["ltv_mean"].between(0, 1e6).all()
 
 
 def _assert_runs(name: str, db: Database, folder: Path) -> None:

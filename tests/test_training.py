@@ -111,6 +111,13 @@ def test_early_stopping_stops(tmp_path: Path) -> None:
     assert taken < 400
 
 
+def test_the_last_checkpoint_is_of_the_last_check(tmp_path: Path) -> None:
+    """And not of the last that was better: a run that is resumed goes on where it was."""
+    fitted = tuned(tmp_path, config=trainer(learning_rate=0.03), val=[shot(9, learnable=False)])
+    assert fitted.steps < 20
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 20
+
+
 def test_steps_after_the_last_check_do_not_count(tmp_path: Path) -> None:
     fitted = tuned(tmp_path, config=trainer(max_steps=10, steps_per_check=4))
     assert len(scalars(tmp_path / "tune")["train_loss"]) == 10
@@ -127,25 +134,30 @@ def test_tune_with_fewer_steps_than_a_check(tmp_path: Path) -> None:
         assert fitted.steps == 3
 
 
-def test_resume_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """8 steps and 12 more, from another start, are the same as 20 at once."""
-    whole = tuned(tmp_path / "whole", config=trainer())
-    tuned(tmp_path / "first", config=trainer(max_steps=8))
+@pytest.mark.parametrize("learnable", [True, False])
+def test_resume_goes_on_where_it_stopped(learnable: bool, tmp_path: Path) -> None:
+    """8 steps and 12 more, from another start, are the same as 20 at once; also where the best was before the stop."""
+    val = [shot(9, learnable=learnable)]
+    whole = tuned(tmp_path / "whole", config=trainer(), val=val)
+    tuned(tmp_path / "first", config=trainer(max_steps=8), val=val)
     checkpoint = tmp_path / "first" / "last.ckpt"
     assert torch.load(checkpoint, weights_only=True)["global_step"] == 8
-    resumed = tuned(tmp_path / "then", config=trainer(), ckpt_path=checkpoint, seed=5)
-    steps = [step for step, _ in scalars(tmp_path / "then" / "tune")["train_loss"]]
-    assert len(steps) == 12
+    tuned(tmp_path / "then", config=trainer(), val=val, ckpt_path=checkpoint, seed=5)
+    ends = [torch.load(tmp_path / run / "last.ckpt", weights_only=True) for run in ("whole", "then")]
+    assert [end["global_step"] for end in ends] == [20, 20]
+    assert len(scalars(tmp_path / "then" / "tune")["train_loss"]) == 12
+    assert all(torch.equal(value, ends[1]["state_dict"][name]) for name, value in ends[0]["state_dict"].items())
+    assert not same(tuned(tmp_path / "control", config=trainer(), val=val, seed=5).model, whole.model)
+
+
+@pytest.mark.parametrize("learnable", [True, False])
+def test_resume_in_the_same_folder_keeps_the_best(learnable: bool, tmp_path: Path) -> None:
+    val = [shot(9, learnable=learnable)]
+    tuned(tmp_path, config=trainer(max_steps=8), val=val)
+    resumed = tuned(tmp_path, config=trainer(), val=val, ckpt_path=tmp_path / "last.ckpt")
+    whole = tuned(tmp_path / "whole", config=trainer(), val=val)
     assert resumed.steps == whole.steps
     assert same(resumed.model, whole.model)
-    assert not same(tuned(tmp_path / "control", config=trainer(), seed=5).model, whole.model)
-
-
-def test_resume_in_the_same_folder(tmp_path: Path) -> None:
-    tuned(tmp_path, config=trainer(max_steps=8))
-    resumed = tuned(tmp_path, config=trainer(), ckpt_path=tmp_path / "last.ckpt")
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 20
-    assert same(resumed.model, tuned(tmp_path / "whole", config=trainer()).model)
 
 
 def test_resume_of_a_finished_tuning(tmp_path: Path) -> None:
@@ -246,6 +258,14 @@ def test_predictions_that_vary_have_not(head: str, heard: pytest.LogCaptureFixtu
     varied[:, 0] = torch.linspace(-1, 1, 50)
     assert not warn_if_collapsed(model, varied)
     assert not heard.records
+
+
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_predictions_that_are_no_numbers_are_not_passed_over(head: str, heard: pytest.LogCaptureFixture) -> None:
+    """As after a learning rate that is far too high."""
+    model = new_model(head)
+    assert warn_if_collapsed(model, torch.full((50, model.head.out), torch.nan))
+    assert "learning_rate" in heard.text
 
 
 # Devices

@@ -144,7 +144,7 @@ class GNN(Stored):
         index = known.get_indexer(asked)
         shot["customer"].rows = torch.from_numpy(index.astype(np.int64))
         if "label" in rows.frame:
-            shot["customer"].y = torch.from_numpy(rows.label).float()
+            shot["customer"].y = torch.tensor(rows.label, dtype=torch.float32)
         return shot
 
     def _structure(self, db: Database, cutoff: date) -> HeteroData:

@@ -47,12 +47,12 @@ def tune(
 ) -> Fitted:
     """`model` at the check with the lowest validation loss. Writes `best.ckpt`, `last.ckpt` and TensorBoard events to
     `folder`."""
-    best = ModelCheckpoint(
-        folder, filename="best", monitor="val_loss", mode="min", save_last=True, enable_version_counter=False,
-        save_on_train_epoch_end=False,
-    )  # fmt: skip
+    kept: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": False}
+    best = ModelCheckpoint(folder, filename="best", monitor="val_loss", mode="min", **kept)
+    last = ModelCheckpoint(folder, filename="last", **kept)  # `save_last` would follow the best only
     callbacks = [
         best,
+        last,
         # At the check and not after the epoch: a resumed epoch has no check of its own.
         EarlyStopping("val_loss", mode="min", patience=config.patience, check_on_train_epoch_end=False),
         *_bar(config, f"tune seed {seed}"),
@@ -96,12 +96,13 @@ def outputs(
 def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
     """Whether the predictions are all but constant; if so, say it and name the mends."""
     spread = float(np.std(as_numpy(model.head.location(out)))) / float(model.head.scale)
-    if spread < COLLAPSED:
+    collapsed = not spread >= COLLAPSED  # NaN is the worst collapse
+    if collapsed:
         log.warning(
             "the GNN has collapsed: its predictions vary by %.4f standard deviations of the target, so they rank "
             "nobody; lower trainer.learning_rate, try the other head, or check the features", spread
         )  # fmt: skip
-    return spread < COLLAPSED
+    return collapsed
 
 
 def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, name: str, steps: int) -> pl.Trainer:
