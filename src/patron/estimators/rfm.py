@@ -57,6 +57,6 @@ class RFM(Stored):
     def _cells(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         features = design(db, rows=rows, spec=self.spec)
         percentile = features[list(_SCORES.values())].fillna({"recency_percentile": 1.0}).fillna(0.0)
-        frame = np.ceil(5 * percentile).clip(1, 5).astype(int).set_axis(list(_SCORES), axis=1)
+        frame = (5 * percentile).apply(np.ceil).clip(1, 5).astype(int).set_axis(list(_SCORES), axis=1)
         frame["R"] = 6 - frame["R"]  # the most recent fifth scores 5, who never ordered 1
         return pd.DataFrame({"cell": 100 * frame["R"] + 10 * frame["F"] + frame["M"], "sum": frame.sum(axis=1)})
