@@ -52,10 +52,10 @@ def _weighted(data: HeteroData, edge: EdgeType, *, now: int, half_life_days: flo
 
 
 def _mean_csr(row: Tensor, col: Tensor, weight: Tensor, *, size: tuple[int, int]) -> Tensor:
-    merged = torch.sparse_coo_tensor(torch.stack([row, col]), weight.to(torch.float64), size).coalesce()
-    row, value = merged.indices()[0], merged.values()
-    total = torch.zeros(size[0], dtype=torch.float64).index_add_(0, row, value)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")  # advice, not trouble
+        merged = torch.sparse_coo_tensor(torch.stack([row, col]), weight.to(torch.float64), size).coalesce()
+        row, value = merged.indices()[0], merged.values()
+        total = torch.zeros(size[0], dtype=torch.float64).index_add_(0, row, value)
         mean = (value / total[row]).to(torch.float32)
         return torch.sparse_coo_tensor(merged.indices(), mean, size, is_coalesced=True).to_sparse_csr()
