@@ -80,7 +80,10 @@ class LightGBM(Stored):
             held_out = _apply(tuned, checked, scale=scale)
             final = self._boost(everything, refit.label, scale=scale, trees=max(1, tuned.best_iteration))
             boosted.append(Boosted(final, held_out.mean(), max(held_out.std(), 1e-9)))
-        self.boosted, self.residuals = tuple(boosted), Residuals.fit(_log_spend(held_out), val.label)
+        # The final booster knows the level of the validation window, which the tuned one met as a surprise: only the
+        # spread about that level is news to it, or the season's shift would be counted twice.
+        level = (SCALES[-1].forward(val.label) - held_out).mean()
+        self.boosted, self.residuals = tuple(boosted), Residuals.fit(_log_spend(held_out + level), val.label)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
