@@ -27,10 +27,3 @@ class NodeEncoders(nn.Module):
     def forward(self, x_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{type: [N, width]} -> {type: [N, channels]}."""
         return {kind: encode(x_dict[kind]) for kind, encode in self.by_type.items() if kind in x_dict}
-
-
-def mlp(width: int, *, channels: int, out: int, dropout: float) -> nn.Sequential:
-    """[N, width] -> [N, out] through one hidden layer."""
-    return nn.Sequential(
-        nn.Linear(width, channels), nn.LayerNorm(channels), nn.ReLU(), nn.Dropout(dropout), nn.Linear(channels, out)
-    )

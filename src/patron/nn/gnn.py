@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import HeteroConv, SAGEConv
 
-EdgeType = tuple[str, str, str]
+from patron.graph.build import EdgeType
 
 
 class HeteroSAGE(nn.Module):

@@ -10,8 +10,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor, nn
 
+from patron.graph.build import EdgeType
 from patron.nn.encoders import NodeEncoders
-from patron.nn.gnn import EdgeType, HeteroSAGE
+from patron.nn.gnn import HeteroSAGE
 from patron.nn.heads import HeadConfig, build_head
 
 

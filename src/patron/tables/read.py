@@ -32,9 +32,8 @@ import pyarrow.compute as pc
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from patron.tables.checks.report import Mode as Validation
 from patron.tables.schema import REQUIRED_TABLES, TABLES
-
-Validation = Literal["strict", "repair"]  # refuse tables that break a rule, or mend them and say what was mended
 
 ITEM_COLUMNS = ("product_id", "quantity", "price", "amount")  # a row of orders with one of these is a line of an order
 ORDER_COLUMNS = ("customer_id", "order_date", "channel")  # what all lines of an order share
