@@ -107,7 +107,7 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
         "name": "String should have at least 1 character (it is '')",
         "data.name": "there is no 'cdnau'; did you mean 'cdnow'?",
         "task.horizon": "'3w' is not a length of time; write days or months, for example 90d or 12m (it is '3w')",
-        "task.target": "Input should be 'net' or 'gross' (it is 'netto')",
+        "task.target": "Input should be 'gross', 'net', 'margin', 'orders', 'order_value' or 'churn' (it is 'netto')",
         "trainer.devices": "has no value; write trainer.devices=... on the command line, or set it in YAML",
         "graph.relations.1": found["graph.relations.1"],
         "graph.co_shopper.topk": "no such key; did you mean 'top_k'?",

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from patron.evaluation.evaluate import COLUMNS, evaluate
-from patron.evaluation.metrics import METRICS
+from patron.evaluation.metrics import FLAG_METRICS, METRICS
 
 CONTEXT = {"data": "tiny", "task": "ltv_90d", "split": "temporal", "command": "python x.py", "commit": "abc1234"}
 SEEDS = {"zero": 1, "lightgbm": 2, "gnn": 3}
@@ -189,3 +189,24 @@ def test_a_wrong_truth_is_named(predictions: pd.DataFrame, truth: pd.DataFrame, 
 def test_context_must_be_complete(predictions: pd.DataFrame, truth: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="commit"):
         evaluate(predictions, truth, n_boot=0, context={"data": "tiny"})
+
+
+# Flags
+
+
+def test_flags_are_scored_as_a_classification_too(truth: pd.DataFrame) -> None:
+    flags = truth.assign(label=(truth["label"] == 0).astype(float))
+    predicted = predict(flags, estimator="gnn", seed=0, fold="a", noise=0.5)
+    money, flag = (evaluate(predicted, flags, n_boot=20, context=CONTEXT, flag=kind) for kind in (False, True))
+    assert set(flag["metric"]) - set(money["metric"]) == {"roc_auc", "average_precision", "brier"}
+    both = flag[flag["metric"].isin([*METRICS, "spearman_ceiling"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(both, money, check_exact=True)
+    expected = FLAG_METRICS["roc_auc"](flags["label"], predicted["rank_score"])
+    row = pick(flag, estimator="gnn", metric="roc_auc")
+    assert row["value"] == pytest.approx(expected)
+    assert row["lo"] < row["value"] < row["hi"]
+
+
+def test_money_is_no_flag(truth: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    with pytest.raises(ValueError, match="truth rows have a label that is neither 0 nor 1"):
+        evaluate(predictions, truth, n_boot=0, context=CONTEXT, flag=True)

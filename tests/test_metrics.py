@@ -4,11 +4,24 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import spearmanr
-from sklearn.metrics import mean_absolute_error, root_mean_squared_error
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    mean_absolute_error,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from patron.evaluation import metrics
 from patron.evaluation.bootstrap import Interval, cluster_weights, interval, weight_chunks
-from patron.evaluation.metrics import METRICS, decile_table, gains, spearman_ceiling
+from patron.evaluation.metrics import (
+    FLAG_METRICS,
+    METRICS,
+    decile_table,
+    gains,
+    metrics_for,
+    spearman_ceiling,
+)
 
 TWO_COLUMNS = [name for name, metric in METRICS.items() if len(metric.columns) == 2]
 
@@ -41,6 +54,49 @@ def test_hand_values() -> None:
     assert metrics.coverage80(y, bounds) == pytest.approx(2 / 4)
     assert metrics.coverage80_payers(y, bounds) == pytest.approx(1 / 2)
     assert np.isnan(metrics.coverage80(y, np.full((4, 2), np.nan)))
+
+
+FOR_FLAGS = {"roc_auc": roc_auc_score, "average_precision": average_precision_score, "brier": brier_score_loss}
+
+
+def flags(n: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of 0 and 1, and probabilities with ties."""
+    rng = np.random.default_rng(seed)
+    y = (rng.random(n) < 0.3).astype(float)
+    return y, np.round(np.clip(0.3 * y + 0.7 * rng.random(n), 0, 1), 1)
+
+
+@pytest.mark.parametrize("name", FOR_FLAGS)
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_of_flags_are_scikit_learns(name: str, seed: int) -> None:
+    y, probability = flags(seed=seed)
+    weights = np.random.default_rng(seed).poisson(1.0, (20, len(y)))
+    expected = [FOR_FLAGS[name](np.repeat(y, w), np.repeat(probability, w)) for w in weights]
+    np.testing.assert_allclose(FLAG_METRICS[name](y, probability, weights), expected, rtol=1e-12)
+    assert FLAG_METRICS[name](y, probability) == pytest.approx(FOR_FLAGS[name](y, probability), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", FOR_FLAGS)
+def test_metrics_of_flags_do_not_depend_on_the_order_of_rows(name: str) -> None:
+    y, probability = flags()
+    other = np.random.default_rng(3).permutation(len(y))
+    assert FLAG_METRICS[name](y[other], probability[other]) == pytest.approx(FLAG_METRICS[name](y, probability))
+
+
+def test_flags_by_hand() -> None:
+    y, score = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.1, 0.5, 0.5, 0.5])
+    assert metrics.roc_auc(y, score) == pytest.approx((2 + 2 * 0.5) / 4)
+    assert metrics.average_precision(y, score) == pytest.approx(2 / 3)
+    assert metrics.brier(y, score) == pytest.approx((0.01 + 3 * 0.25) / 4)
+    assert metrics.roc_auc(y, np.zeros(4)) == 0.5
+    for name in ("roc_auc", "average_precision"):
+        assert np.isnan(FLAG_METRICS[name](np.zeros(4), score)), name
+    assert np.isnan(metrics.roc_auc(np.ones(4), score))
+
+
+def test_flags_have_three_more_metrics() -> None:
+    assert metrics_for(flag=False) == METRICS
+    assert set(metrics_for(flag=True)) - set(METRICS) == set(FOR_FLAGS)
 
 
 def google_gini(y: np.ndarray, score: np.ndarray) -> float:

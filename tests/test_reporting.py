@@ -146,3 +146,12 @@ def test_figures_do_not_touch_pyplot() -> None:
     import patron.reporting.plots as plots
 
     assert "pyplot" not in Path(plots.__file__).read_text().replace("no pyplot", "")
+
+
+def test_metrics_of_a_flag_are_shown() -> None:
+    more = [row("gnn", "roc_auc", 0.71, 0.6, 0.8), row("gnn", "average_precision", 0.4), row("gnn", "brier", 0.12345)]
+    more += [row("lightgbm", "roc_auc", 0.7), row("lightgbm", "average_precision", 0.5), row("lightgbm", "brier", 0.2)]
+    text = markdown(pd.concat([make_results(), pd.DataFrame(more)]))
+    for part in ("ROC AUC | PR AUC | Brier", "**0.710** | 0.400 | **0.123**", "0.700 | **0.500** | 0.200"):
+        assert part in text
+    assert "ROC AUC" not in markdown(make_results())

@@ -64,9 +64,11 @@ def predictions(
     p_active: np.ndarray | None = None, low: np.ndarray | None = None, high: np.ndarray | None = None,
 ) -> pd.DataFrame:  # fmt: skip
     """The predictions frame of `rows`, in their order. Median and rank are the mean where none is given; the rest is
-    NaN then."""
+    NaN then. Of a flag all but the rank are kept within [0, 1]."""
     nothing = np.full(len(rows), np.nan)
     given = {"ltv_mean": mean, "ltv_median": median, "rank_score": rank, "p_active": p_active, "q10": low, "q90": high}
     default = {"ltv_median": mean, "rank_score": mean}
     columns = {name: default.get(name, nothing) if values is None else values for name, values in given.items()}
+    if rows.is_flag:
+        columns |= {name: columns[name].clip(0, 1) for name in ("ltv_mean", "ltv_median", "q10", "q90")}
     return rows.frame[["customer_id", "cutoff"]].assign(**columns)

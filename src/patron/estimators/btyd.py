@@ -16,6 +16,7 @@ from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
 log = logging.getLogger("patron")
+PREDICTS = ("gross", "net", "orders", "churn")
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -28,7 +29,11 @@ class BTYDConfig:
 
 class BTYD(Stored):
     """Expected purchases x expected spend a purchase. It learns from purchases alone, never from a label, and gives
-    expectations only: its median is its mean, and `p_active` is P(alive)."""
+    expectations only: its median is its mean, and `p_active` is P(alive).
+
+    Of the target `orders` it predicts the expected purchases, those of one day as one; of `churn` the probability of no
+    purchase, in closed form (`BGNBD.p_purchase`).
+    """
 
     purchases: BGNBD
     spend: GammaGamma
@@ -38,6 +43,7 @@ class BTYD(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         assert db.known_until is not None
+        _require_predictable(refit.target)
         self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         customers = TaskTable(_everybody(db), refit.horizon)
         features = design(db, rows=customers, spec=self.spec)
@@ -58,10 +64,21 @@ class BTYD(Stored):
         features = design(db, rows=rows, spec=self.spec)
         bought = (features["orders"] > 0).to_numpy()
         days = self.spec.horizon.days_after(rows.cutoffs[0])
-        answer = expected(purchase_history(features[bought]), purchases=self.purchases, spend=self.spend, days=days)
-        mean, alive = np.zeros(len(rows)), np.zeros(len(rows))  # who never bought has no purchase process yet
-        mean[bought], alive[bought] = answer["spend"], answer["alive"]
+        past = purchase_history(features[bought])
+        answer = expected(past, purchases=self.purchases, spend=self.spend, days=days)
+        alive, purchases, spend, buys = (np.zeros(len(rows)) for _ in range(4))  # who never bought has no process yet
+        alive[bought], purchases[bought], spend[bought] = answer["alive"], answer["purchases"], answer["spend"]
+        buys[bought] = self.purchases.p_purchase(days, frequency=past.frequency, recency=past.recency, T=past.age)
+        mean = {"orders": purchases, "churn": 1 - buys}.get(rows.target, spend)
         return predictions(rows, mean=mean, p_active=alive)
+
+
+def _require_predictable(target: str) -> None:
+    if target not in PREDICTS:
+        raise ValueError(
+            f"btyd predicts {', '.join(PREDICTS)} from purchases alone, and cannot predict the target '{target}'; "
+            f"leave it out of estimator=[...]"
+        )
 
 
 def _everybody(db: Database) -> pd.DataFrame:

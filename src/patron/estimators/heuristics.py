@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from patron.estimators.base import Setting, Stored, predictions
 from patron.features.asof import FeatureSpec, design, specify
 from patron.tables.database import Database
-from patron.task.ltv import TaskTable
+from patron.task.ltv import TaskTable, last_outcome
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -25,7 +25,7 @@ class LastWindowConfig:
 
 
 class Zero(Stored):
-    """Predicts that nobody spends anything. MAE rewards it; it ranks nobody."""
+    """Predicts a label of 0 for everybody: that nobody spends anything. MAE rewards it; it ranks nobody."""
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         return self
@@ -35,9 +35,10 @@ class Zero(Stored):
 
 
 class LastWindow(Stored):
-    """Predicts what a customer spent, net of returns, in the window of the same length before the cutoff.
+    """Predicts the label of the window of the same length that ends at the cutoff.
 
-    Where the history is shorter than that, its longest window, scaled up to the label's length.
+    Net spend comes from the features; where the history is shorter than the window, its longest one counts, scaled up
+    to the label's length. Any other target is computed as a label is, from what the history holds of the window.
     """
 
     spec: FeatureSpec
@@ -50,6 +51,8 @@ class LastWindow(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
+        if rows.target != "net":
+            return predictions(rows, mean=last_outcome(db, rows=rows))
         days = self.spec.horizon.days_after(rows.cutoffs[0])
         window = min(self.spec.windows, key=lambda w: abs(w - days))
         return predictions(rows, mean=design(db, rows=rows, spec=self.spec)[f"net_{window}d"].clip(lower=0).to_numpy())

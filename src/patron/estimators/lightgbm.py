@@ -2,7 +2,7 @@
 all of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Self
 
 import lightgbm
@@ -32,7 +32,8 @@ class LightGBMConfig:
 
 @dataclass(frozen=True)
 class Scale:
-    """A transform of spend that boosting fits by squared error; with `offset` it starts from the pace of the past."""
+    """A transform of the label that boosting fits by squared error; with `offset` it starts from the pace of the
+    past, which only a total of money has."""
 
     forward: Callable[[np.ndarray], np.ndarray]
     offset: bool
@@ -63,6 +64,7 @@ class LightGBM(Stored):
 
     spec: FeatureSpec
     words: Encoder
+    scales: tuple[Scale, ...]
     boosted: tuple[Boosted, ...]
     residuals: Residuals
 
@@ -74,21 +76,22 @@ class LightGBM(Stored):
         first = train.at(train.cutoffs[0])
         self.words = fit_encoder(design(db, rows=first, spec=self.spec)[list(TEXT)])
         known, checked, everything = (self._matrix(db, rows) for rows in (train, val, refit))
+        self.scales = tuple(replace(scale, offset=scale.offset and refit.is_total) for scale in SCALES)
         boosted = []
-        for scale in SCALES:
+        for scale in self.scales:
             tuned = self._boost(known, train.label, scale=scale, valid=(checked, val.label))
             held_out = _apply(tuned, checked, scale=scale)
             final = self._boost(everything, refit.label, scale=scale, trees=max(1, tuned.best_iteration))
             boosted.append(Boosted(final, held_out.mean(), max(held_out.std(), 1e-9)))
         # The final booster knows the level of the validation window, which the tuned one met as a surprise: only the
         # spread about that level is news to it, or the season's shift would be counted twice.
-        level = (SCALES[-1].forward(val.label) - held_out).mean()
+        level = (self.scales[-1].forward(val.label) - held_out).mean()
         self.boosted, self.residuals = tuple(boosted), Residuals.fit(_log_spend(held_out + level), val.label)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         matrix = self._matrix(db, rows)
-        said = [_apply(one.booster, matrix, scale=scale) for one, scale in zip(self.boosted, SCALES, strict=True)]
+        said = [_apply(one.booster, matrix, scale=scale) for one, scale in zip(self.boosted, self.scales, strict=True)]
         rank = sum((z - one.centre) / one.spread for one, z in zip(self.boosted, said, strict=True))
         location = _log_spend(said[-1])
         low, median, high = (self.residuals.quantile(location, level) for level in (0.1, 0.5, 0.9))

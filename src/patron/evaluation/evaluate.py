@@ -16,7 +16,7 @@ import pandas as pd
 
 from patron.days import epoch_seconds
 from patron.evaluation.bootstrap import interval, weight_chunks
-from patron.evaluation.metrics import METRICS, Metric, Replicates, spearman_ceiling
+from patron.evaluation.metrics import Metric, Replicates, metrics_for, spearman_ceiling
 
 CONTEXT = ("data", "task", "split", "command", "commit")
 _CELL = ("fold", "estimator", "seed", "slice", "metric", "value", "lo", "hi", "n")
@@ -25,7 +25,6 @@ PREFIX = "slice_"  # of the boolean truth columns that name a slice
 MIN_SLICE_ROWS = 30  # in every fold; below it a slice gets its n and a NaN
 MEAN, ALL = "mean", "all"
 _BOUNDS = ("q10", "q90")
-_NEEDED = tuple(dict.fromkeys(column for metric in METRICS.values() for column in metric.columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +37,7 @@ class Answers:
     codes: np.ndarray  # [n] number of the row's customer, for the bootstrap
     folds: Mapping[str, np.ndarray]  # row numbers of each fold
     slices: Mapping[str, np.ndarray]  # [n] whether the row belongs; "all" comes first
+    metrics: Mapping[str, Metric]
 
     def counts(self, name: str) -> dict[str, int]:
         """Number of rows of a slice in each fold."""
@@ -56,11 +56,12 @@ class Scores:
     slice: str
     folds: tuple[str, ...]
     seeds: tuple[str, ...]
+    metrics: tuple[str, ...]
     values: np.ndarray
 
     def at(self, metric: str, *, fold: str = MEAN, seed: str = MEAN) -> np.ndarray:
         """[1 + B] of one metric: of one fold and seed, or the mean over either or both."""
-        values = self.values[:, :, list(METRICS).index(metric)]
+        values = self.values[:, :, self.metrics.index(metric)]
         values = values.mean(0) if fold == MEAN else values[self.folds.index(fold)]
         return values.mean(0) if seed == MEAN else values[self.seeds.index(seed)]
 
@@ -69,7 +70,7 @@ class Scores:
         """Standard deviation over seeds of each metric's mean over folds; NaN for a single seed."""
         means = self.values[..., 0].mean(0)
         sd = means.std(0, ddof=1) if len(self.seeds) > 1 else np.full(means.shape[1], np.nan)
-        return dict(zip(METRICS, sd.tolist(), strict=True))
+        return dict(zip(self.metrics, sd.tolist(), strict=True))
 
 
 def evaluate(
@@ -79,16 +80,18 @@ def evaluate(
     n_boot: int = 1000,
     seed: int = 0,
     reference: str = "lightgbm",
+    flag: bool = False,
     context: Mapping[str, str],
 ) -> pd.DataFrame:
     """The long table of `COLUMNS`; [lo, hi] is the 95 % percentile interval of a bootstrap over customers.
 
     `truth` is the task table, with boolean columns `slice_*`. A column `fold` there says which rows belong to which
     fold; without it every fold holds every row. Rows `<metric>_minus_<reference>` appear where the reference was
-    predicted. `n` is the number of truth rows. Raises ValueError, naming estimator and customers, unless each estimator
+    predicted. `n` is the number of truth rows. `flag` says that labels are 0 or 1, and adds the metrics of a
+    classification. Raises ValueError, naming estimator and customers, unless each estimator
     has exactly one finite prediction for every row of every fold and seed: nobody is dropped silently.
     """
-    answers = _answers(truth, folds=_names(predictions["fold"]))
+    answers = _answers(truth, folds=_names(predictions["fold"]), flag=flag)
     _check_context(context)
     scores = {
         str(name): _score(frame, answers, estimator=str(name), n_boot=n_boot, seed=seed)
@@ -102,14 +105,16 @@ def evaluate(
     return pd.DataFrame([{**context, **row} for row in rows], columns=list(COLUMNS))
 
 
-def _answers(truth: pd.DataFrame, *, folds: list[str]) -> Answers:
+def _answers(truth: pd.DataFrame, *, folds: list[str], flag: bool) -> Answers:
     truth = truth.sort_values(["customer_id", "cutoff"], ignore_index=True)  # no result depends on the row order
     keys, y = _keys(truth), truth["label"].to_numpy(dtype=float)
     _refuse(keys.duplicated(), truth["customer_id"], "truth rows share customer_id and cutoff; keep one of each")
     unusable = ~((y >= 0) & (y < np.inf))
     _refuse(unusable, truth["customer_id"], "truth rows have a negative or missing label; a label is spend >= 0")
+    _refuse((y > 0) & (y != 1) & flag, truth["customer_id"], "truth rows have a label that is neither 0 nor 1")
     customers = truth["customer_id"].to_numpy()
-    return Answers(customers, keys, y, pd.factorize(customers)[0], _fold_rows(truth, folds), _slices(truth))
+    codes, metrics = pd.factorize(customers)[0], metrics_for(flag=flag)
+    return Answers(customers, keys, y, codes, _fold_rows(truth, folds), _slices(truth), metrics)
 
 
 def _slices(truth: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -140,13 +145,16 @@ def _score(predictions: pd.DataFrame, answers: Answers, *, estimator: str, n_boo
     grouped = predictions.groupby(["fold", "seed"], dropna=False, observed=True)
     cells = {(str(fold), str(run)): frame for (fold, run), frame in grouped}
     folds, seeds = tuple(answers.folds), tuple(_names(predictions["seed"]))
-    shape = (len(folds), len(seeds), len(answers.slices), len(METRICS), 1 + n_boot)
+    shape = (len(folds), len(seeds), len(answers.slices), len(answers.metrics), 1 + n_boot)
     values = np.empty(shape)
     for (f, fold), (k, run) in product(enumerate(folds), enumerate(seeds)):
         who = f"estimator '{estimator}' (fold {fold}, seed {run})"
         cell = _aligned(cells.get((fold, run), predictions.iloc[:0]), answers, rows=answers.folds[fold], who=who)
         values[f, k] = _replicates(cell, answers, rows=answers.folds[fold], n_boot=n_boot, seed=seed)
-    return {name: Scores(estimator, name, folds, seeds, values[:, :, s]) for s, name in enumerate(answers.slices)}
+    names = tuple(answers.metrics)
+    return {
+        name: Scores(estimator, name, folds, seeds, names, values[:, :, s]) for s, name in enumerate(answers.slices)
+    }
 
 
 def _aligned(cell: pd.DataFrame, answers: Answers, *, rows: np.ndarray, who: str) -> pd.DataFrame:
@@ -157,7 +165,8 @@ def _aligned(cell: pd.DataFrame, answers: Answers, *, rows: np.ndarray, who: str
     _refuse(missing, asked, f"of {len(rows)} truth rows have no prediction by {who}; predict every row")
     _refuse(position < 0, given, f"predictions by {who} belong to no truth row; predict the task table only")
     _refuse(keys.duplicated(), given, f"predictions by {who} repeat a customer and cutoff; keep one of each")
-    values = cell[list(_NEEDED)].astype(float).set_axis(position).sort_index()
+    needed = list(dict.fromkeys(column for metric in answers.metrics.values() for column in metric.columns))
+    values = cell[needed].astype(float).set_axis(position).sort_index()
     without = [column for column in _BOUNDS if values[column].isna().all()]  # an estimator may have no interval at all
     unusable = ~np.isfinite(values.drop(columns=without).to_numpy()).all(axis=1)
     _refuse(unusable, asked, f"predictions by {who} are NaN or infinite; every value must be finite")
@@ -166,8 +175,11 @@ def _aligned(cell: pd.DataFrame, answers: Answers, *, rows: np.ndarray, who: str
 
 def _replicates(cell: pd.DataFrame, answers: Answers, *, rows: np.ndarray, n_boot: int, seed: int) -> np.ndarray:
     """Every metric on every slice of one fold: float [S, M, 1 + B], NaN for slices of too few rows."""
-    prepared = [(s, belongs, _prepared(cell, answers.y[rows], belongs)) for s, belongs in _large_slices(answers, rows)]
-    values = np.full((len(answers.slices), len(METRICS), 1 + n_boot), np.nan)
+    prepared = [
+        (s, belongs, _prepared(cell[belongs], answers.y[rows][belongs], metrics=answers.metrics))
+        for s, belongs in _large_slices(answers, rows)
+    ]
+    values = np.full((len(answers.slices), len(answers.metrics), 1 + n_boot), np.nan)
     clusters = int(answers.codes.max()) + 1
     draws = weight_chunks(answers.codes[rows], clusters=clusters, n_boot=n_boot, rng=np.random.default_rng(seed))
     start = 0
@@ -187,17 +199,17 @@ def _large_slices(answers: Answers, rows: np.ndarray) -> Iterator[tuple[int, np.
             yield s, belongs[rows]
 
 
-def _prepared(cell: pd.DataFrame, y: np.ndarray, belongs: np.ndarray) -> list[Replicates]:
+def _prepared(cell: pd.DataFrame, y: np.ndarray, *, metrics: Mapping[str, Metric]) -> list[Replicates]:
     def columns(metric: Metric) -> np.ndarray:
-        return cell[list(metric.columns)].to_numpy()[belongs].squeeze(axis=1 if len(metric.columns) == 1 else ())
+        return cell[list(metric.columns)].to_numpy().squeeze(axis=1 if len(metric.columns) == 1 else ())
 
-    return [metric.prepare(y[belongs], columns(metric)) for metric in METRICS.values()]
+    return [metric.prepare(y, columns(metric)) for metric in metrics.values()]
 
 
 def _estimator_rows(slices: Mapping[str, Scores], answers: Answers) -> Iterator[dict[str, Any]]:
     for name, scores in slices.items():
         detailed = product((*scores.folds, MEAN), (*scores.seeds, MEAN)) if name == ALL else [(MEAN, MEAN)]
-        for (fold, seed), metric in product(detailed, METRICS):
+        for (fold, seed), metric in product(detailed, answers.metrics):
             yield _row(scores, metric, scores.at(metric, fold=fold, seed=seed), answers, fold=fold, seed=seed)
     spread = slices[ALL].seed_sd
     if len(slices[ALL].seeds) > 1:
@@ -208,7 +220,7 @@ def _difference_rows(
     scores: Mapping[str, Mapping[str, Scores]], answers: Answers, *, reference: str
 ) -> Iterator[dict[str, Any]]:
     others = [slices for name, slices in scores.items() if name != reference] if reference in scores else []
-    for slices, metric in product(others, METRICS):
+    for slices, metric in product(others, answers.metrics):
         for name, ours in slices.items():
             difference = ours.at(metric) - scores[reference][name].at(metric)
             yield _row(ours, f"{metric}_minus_{reference}", difference, answers)

@@ -171,6 +171,37 @@ def _coverage_payers(y: Array, bounds: Array) -> Replicates:
     return _mean_of(_inside(y, bounds) * paid, paid)
 
 
+def _roc_auc(y: Array, score: Array) -> Replicates:
+    """Probability that a row of label 1 scores above one of label 0, ties counting half. Hanley & McNeil 1982."""
+    ranking = Ranking.of(score)
+
+    def at(weights: Array) -> Array:
+        positive = weights * y
+        number = positive.sum(axis=1)
+        above = np.einsum("bn,bn->b", positive, ranking.centred(weights))
+        return _ratio(above, number * (weights.sum(axis=1) - number)) + 0.5
+
+    return at
+
+
+def _average_precision(y: Array, score: Array) -> Replicates:
+    """Area under the precision-recall curve by steps, tied rows as one step: what scikit-learn calls so."""
+    ranking = Ranking.of(-score)
+
+    def at(weights: Array) -> Array:
+        count, found = ranking.cumulative(weights), ranking.cumulative(weights * y)
+        precision = np.divide(found, count, out=np.zeros_like(found), where=count > 0)
+        gained = np.diff(found, axis=1, prepend=0)
+        return _ratio(np.einsum("bg,bg->b", gained, precision), found[:, -1])
+
+    return at
+
+
+def _brier(y: Array, probability: Array) -> Replicates:
+    """Mean squared error of a probability. Brier 1950."""
+    return _mean_of((y - probability) ** 2, np.ones_like(y))
+
+
 def _inside(y: Array, bounds: Array) -> Array:
     inside = ((y >= bounds[:, 0]) & (y <= bounds[:, 1])).astype(float)
     return np.where(np.isnan(bounds).any(axis=1), np.nan, inside)
@@ -192,6 +223,18 @@ coverage80 = Metric("coverage80", ("q10", "q90"), 0.8, "80 % interval: share cov
 coverage80_payers = Metric("coverage80_payers", ("q10", "q90"), 0.8, "80 % interval: payers covered", _coverage_payers)
 _ALL = (spearman, gini, capture10, nmae, mae, rmse, bias, coverage80, coverage80_payers)
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
+
+roc_auc = Metric("roc_auc", ("rank_score",), 1.0, "ROC AUC", _roc_auc)
+average_precision = Metric("average_precision", ("rank_score",), 1.0, "average precision", _average_precision)
+brier = Metric("brier", ("ltv_mean",), 0.0, "Brier score", _brier)
+FLAG_METRICS: Mapping[str, Metric] = MappingProxyType(
+    {**METRICS, **{metric.name: metric for metric in (roc_auc, average_precision, brier)}}
+)
+
+
+def metrics_for(*, flag: bool) -> Mapping[str, Metric]:
+    """What a target is scored by; of a `flag`, whose labels are 0 or 1, three more metrics."""
+    return FLAG_METRICS if flag else METRICS
 
 
 def spearman_ceiling(y: Any) -> float:

@@ -89,6 +89,15 @@ class BGNBD:
             _check_lengths(horizon=length, frequency=past.frequency)
         return _purchases_if_alive(self, length, past) * self.p_alive(past.frequency, past.recency, past.T)
 
+    def p_purchase(self, horizon: float, *, frequency: ArrayLike, recency: ArrayLike, T: ArrayLike) -> np.ndarray:
+        """Probability of at least one purchase in `(T, T + horizon]` given the history: [N].
+
+        Closed form: whoever is alive stays so until the next purchase, and has a rate of Gamma(r + x, alpha + T).
+        """
+        past = _purchases(frequency, recency, T)
+        none = ((self.alpha + past.T) / (self.alpha + past.T + horizon)) ** (self.r + past.frequency)
+        return self.p_alive(past.frequency, past.recency, past.T) * (1 - none)
+
     def _parameters(self) -> np.ndarray:
         return np.array([self.r, self.alpha, self.a, self.b])
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from patron.evaluation.evaluate import ALL, MEAN
-from patron.evaluation.metrics import METRICS, Gains, gains
+from patron.evaluation.metrics import FLAG_METRICS, Gains, gains
 from patron.reporting.tables import formatter, headline, ordered, printed
 
 ACTUAL, PREDICTED, FAINT = "#BBC4CC", "#D55E00", "#8A8F94"
@@ -108,13 +108,13 @@ def _guide(axes: Axes, rows: pd.DataFrame, *, metric: str) -> None:
         axes.axvline(ceiling.iloc[0], color=FAINT, ls="--", lw=1)
         place = axes.get_xaxis_transform()  # x in data, y in shares of the height
         axes.text(ceiling.iloc[0], 1, "ceiling ", ha="right", va="top", fontsize=8, color=FAINT, transform=place)
-    elif metric not in METRICS or metric == "bias" or METRICS[metric].ideal == 0.8:
-        axes.axvline(METRICS[metric].ideal if metric in METRICS else 0.0, color=FAINT, ls="--", lw=1)
+    elif metric not in FLAG_METRICS or metric == "bias" or FLAG_METRICS[metric].ideal == 0.8:
+        axes.axvline(FLAG_METRICS[metric].ideal if metric in FLAG_METRICS else 0.0, color=FAINT, ls="--", lw=1)
 
 
 def _label(metric: str) -> str:
     base, minus, reference = metric.partition("_minus_")
-    label = METRICS[base].label if base in METRICS else base
+    label = FLAG_METRICS[base].label if base in FLAG_METRICS else base
     return f"{label}, minus {printed(reference)}'s" if minus else label
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from patron.evaluation.evaluate import ALL, MEAN
-from patron.evaluation.metrics import METRICS
+from patron.evaluation.metrics import FLAG_METRICS
 
 ORDER = ("zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm", "gnn")
 PRINTED = {"zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN"}
@@ -33,11 +33,14 @@ HEADERS = {
     "capture10": "top 10 % hold",
     "coverage80": "80 % covers",
     "coverage80_payers": "of payers",
+    "roc_auc": "ROC AUC",
+    "average_precision": "PR AUC",
+    "brier": "Brier",
 }
 _WITH_INTERVAL = ("spearman", "nmae")  # the others would make the table too wide to read
 _DIFFERENCE = "spearman_minus_"
 _WIDE = 145  # columns of a terminal that all metrics need
-_HEADLINE = tuple(HEADERS[metric] for metric in ("spearman", "nmae", "bias", "capture10"))
+_HEADLINE = tuple(HEADERS[metric] for metric in ("spearman", "nmae", "bias", "capture10", "roc_auc", "brier"))
 
 
 def ordered(estimators: Iterable[str]) -> list[str]:
@@ -67,9 +70,9 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(index=pd.Index(ordered(set(values.index) - {"ceiling"}), name="estimator"))
     for metric in _shown(values.dropna(axis=1, how="all").columns):
         table[metric] = values[metric]
-        if metric not in METRICS or metric in _WITH_INTERVAL:
+        if metric not in FLAG_METRICS or metric in _WITH_INTERVAL:
             table[f"{metric}_lo"], table[f"{metric}_hi"] = lo[metric], hi[metric]
-        if metric in METRICS:
+        if metric in FLAG_METRICS:
             table[f"{metric}_sd"] = values.get(f"{metric}_seed_sd", math.nan)
     return table.reset_index()
 
@@ -123,7 +126,7 @@ def formatter(metric: str) -> Callable[[float], str]:
         return lambda value: f"{_signed(100 * value, digits=1)} %"
     if metric in ("capture10", "coverage80", "coverage80_payers"):
         return lambda value: f"{100 * value:.1f} %"
-    return _plain if metric in METRICS else _signed
+    return _plain if metric in FLAG_METRICS else _signed
 
 
 def write_between_markers(path: Path, *, key: str, text: str) -> None:
@@ -194,9 +197,9 @@ def _two_lines(cell: str) -> str:
 
 
 def _is_best(values: pd.Series, metric: str) -> pd.Series:
-    if metric not in METRICS or values.notna().sum() < 2:
+    if metric not in FLAG_METRICS or values.notna().sum() < 2:
         return pd.Series(False, index=values.index)
-    shortfall = METRICS[metric].shortfall(values)
+    shortfall = FLAG_METRICS[metric].shortfall(values)
     return shortfall == shortfall.min()
 
 

@@ -1,13 +1,25 @@
-"""What is predicted and for whom: spend in `(cutoff, cutoff + horizon]` of the customers that a rule picks at the
+"""What is predicted and for whom: a target in `(cutoff, cutoff + horizon]` of the customers that a rule picks at the
 cutoff.
 
-The population never depends on the outcome, and its slices are known at the cutoff too. A label is net of returns or
-gross; it is floored at 0, and the number of floored labels is kept (field note 13).
+The population never depends on the outcome, and its slices are known at the cutoff too. A label is floored at 0, and
+the number of floored labels is kept (field note 13).
+
+| target | label |
+|---|---|
+| `gross` | what was bought |
+| `net` | gross less refunds in the window, whenever their order was placed |
+| `margin` | amount less quantity x cost, over the lines whose cost is known |
+| `orders` | number of orders |
+| `order_value` | gross an order; 0 without one |
+| `churn` | 1 for no order in the window, else 0 |
+
+A margin leaves out lines without a known cost or quantity: at cost 0 all their revenue would pass for profit. It is
+thus a lower bound for a shop whose lines earn money.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -19,21 +31,31 @@ from patron.days import Horizon, back, midnight
 from patron.tables.database import Database
 from patron.tables.engine import query
 
+Target = Literal["gross", "net", "margin", "orders", "order_value", "churn"]
+FLAGS = ("churn",)  # labels that are 1 or 0
+TOTALS = ("gross", "net", "margin")  # money that adds up over the window
+
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TaskConfig:
     """The target. `population` is how far back a customer's last order may lie; null takes everybody who ever
-    ordered."""
+    ordered. `horizons` are those of auxiliary labels beside the one that is predicted."""
 
     horizon: Horizon
-    target: Literal["net", "gross"]
+    target: Target
     population: Horizon | None
+    horizons: tuple[Horizon, ...]
+
+    @property
+    def title(self) -> str:
+        """What is predicted, in a word: the horizon, after the target unless that is `net`."""
+        return str(self.horizon) if self.target == "net" else f"{self.target} {self.horizon}"
 
 
 @dataclass(frozen=True)
 class TaskTable:
-    """One row a customer and cutoff: `customer_id, cutoff`, `slice_*` flags known at the cutoff, and `label` where it
-    may be known.
+    """One row a customer and cutoff: `customer_id, cutoff`, `slice_*` flags known at the cutoff, and where they may be
+    known `label` and, for every auxiliary horizon, `label_<horizon>` (NaN while its window is open).
 
     `floored` counts labels that were negative before they were set to 0.
     """
@@ -41,6 +63,7 @@ class TaskTable:
     frame: pd.DataFrame
     horizon: Horizon
     floored: int = 0
+    target: str = "net"
 
     def __post_init__(self) -> None:
         twice = self.frame.duplicated(["customer_id", "cutoff"])
@@ -51,8 +74,18 @@ class TaskTable:
 
     @property
     def label(self) -> np.ndarray:
-        """Spend in the label window, in the currency of the orders: [n] float64, >= 0."""
+        """The target in the label window; money is in the currency of the orders: [n] float64, >= 0."""
         return self.frame["label"].to_numpy(dtype=np.float64)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether labels are 1 or 0, and what is predicted of them a probability."""
+        return self.target in FLAGS
+
+    @property
+    def is_total(self) -> bool:
+        """Whether labels are money that adds up over the window, as spend does; false of counts, flags and averages."""
+        return self.target in TOTALS
 
     @property
     def cutoffs(self) -> tuple[date, ...]:
@@ -65,20 +98,33 @@ class TaskTable:
 
     def where(self, mask: "pd.Series | np.ndarray") -> "TaskTable":
         """The rows for which `mask` is true. `floored` is not known of a part and is kept as it was for the whole."""
-        return TaskTable(self.frame[mask].reset_index(drop=True), self.horizon, self.floored)
+        return replace(self, frame=self.frame[mask].reset_index(drop=True))
 
     def without_label(self) -> "TaskTable":
         """The same rows as an estimator may see them when it predicts."""
-        return TaskTable(self.frame.drop(columns="label", errors="ignore"), self.horizon)
+        return replace(self, frame=self.frame.drop(columns=["label", *self._auxiliary], errors="ignore"), floored=0)
+
+    def known_at(self, day: date) -> "TaskTable":
+        """The same rows, with NaN for auxiliary labels whose window reaches past `day`."""
+        frame, cutoff = self.frame.copy(), self.frame["cutoff"]
+        for name in self._auxiliary:
+            horizon = Horizon.parse(name.removeprefix("label_"))
+            open_at = [midnight(at) for at in self.cutoffs if horizon.after(at) > day]
+            frame[name] = frame[name].mask(cutoff.isin(open_at))
+        return replace(self, frame=frame)
+
+    @property
+    def _auxiliary(self) -> list[str]:
+        return [column for column in map(str, self.frame.columns) if column.startswith("label_")]
 
 
 def concat(tables: list[TaskTable]) -> TaskTable:
-    """All rows of `tables`, which share one horizon."""
+    """All rows of `tables`, which share one horizon and one target."""
     frame = pd.concat([table.frame for table in tables], ignore_index=True)
-    return TaskTable(frame, tables[0].horizon, sum(table.floored for table in tables))
+    return replace(tables[0], frame=frame, floored=sum(table.floored for table in tables))
 
 
-_POPULATION = """
+_HISTORY = """
 WITH spend AS (
     SELECT o.customer_id, SUM(CAST(i.amount AS DECIMAL(18, 4))) AS amount
     FROM orders o JOIN order_items i USING (order_id) GROUP BY o.customer_id
@@ -95,7 +141,7 @@ NEW_DAYS, DORMANT_DAYS = 90, 180  # field note 14
 def population(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
     """Every customer whom the rule admits at `cutoff`, with slices: one order, new, dormant, heavy (top tenth by
     spend so far)."""
-    frame = query(db.upto(cutoff), _POPULATION).to_pandas()
+    frame = query(db.upto(cutoff), _HISTORY).to_pandas()
     if config.population is not None:
         frame = frame[frame["last_order"] > midnight(config.population.before(cutoff))].reset_index(drop=True)
     if frame.empty:
@@ -109,42 +155,99 @@ def population(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
     rows["slice_new"] = frame["first_order"] >= midnight(back(cutoff, NEW_DAYS))
     rows["slice_dormant"] = frame["last_order"] < midnight(back(cutoff, DORMANT_DAYS))
     rows["slice_heavy"] = frame["spend"].rank(pct=True, method="first") > 0.9
-    return TaskTable(rows, config.horizon)
-
-
-_LABEL = """
-WITH bought AS (
-    SELECT o.customer_id, SUM(CAST(i.amount AS DECIMAL(18, 4))) AS amount
-    FROM orders o JOIN order_items i USING (order_id)
-    WHERE o.order_date > $cutoff AND o.order_date <= $closes GROUP BY o.customer_id
-), refunded AS (
-    SELECT customer_id, SUM(CAST(refund_amount AS DECIMAL(18, 4))) AS amount
-    FROM returns WHERE return_date > $cutoff AND return_date <= $closes GROUP BY customer_id
-)
-SELECT p.customer_id, CAST(COALESCE(b.amount, 0) AS DOUBLE) AS gross, CAST(COALESCE(r.amount, 0) AS DOUBLE) AS refund
-FROM population p LEFT JOIN bought b USING (customer_id) LEFT JOIN refunded r USING (customer_id)
-ORDER BY p.customer_id
-"""
+    return TaskTable(rows, config.horizon, target=config.target)
 
 
 def labelled(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
-    """The population at `cutoff` with its spend in `(cutoff, cutoff + horizon]`. Raises ValueError if the window is
-    still open in `db`."""
+    """The population at `cutoff` with its target in `(cutoff, cutoff + horizon]`. Raises ValueError if the window is
+    still open in `db`; an auxiliary one that is open has NaN."""
     closes = config.horizon.after(cutoff)
     _require_closed(db, cutoff=cutoff, closes=closes)
     rows = population(db, cutoff=cutoff, config=config)
-    ids = pa.table({"customer_id": rows.frame["customer_id"]})
-    spend = query(db, _LABEL, cutoff=midnight(cutoff), closes=midnight(closes), population=ids).to_pandas()
-    raw = spend["gross"] - (spend["refund"] if config.target == "net" else 0.0)
-    frame = rows.frame.assign(label=raw.clip(lower=0.0).to_numpy())
-    return TaskTable(frame, config.horizon, floored=int((raw < 0).sum()))
+    customers = rows.frame["customer_id"]
+    raw = outcome(db, customers=customers, start=cutoff, end=closes, target=config.target)
+    labels = {"label": raw.clip(min=0.0)}
+    for horizon in config.horizons:
+        labels[f"label_{horizon}"] = _auxiliary(
+            db, customers=customers, cutoff=cutoff, end=horizon.after(cutoff), target=config.target
+        )
+    return replace(rows, frame=rows.frame.assign(**labels), floored=int((raw < 0).sum()))
+
+
+def _auxiliary(db: Database, *, customers: pd.Series, cutoff: date, end: date, target: str) -> np.ndarray:
+    if not _is_closed(db, end):
+        return np.full(len(customers), np.nan)
+    return outcome(db, customers=customers, start=cutoff, end=end, target=target).clip(min=0.0)
+
+
+_OUTCOME = """
+WITH lines AS (
+    SELECT o.customer_id, o.order_id, CAST(i.amount AS DECIMAL(18, 4)) AS amount,
+           CAST(i.amount - i.quantity * p.cost AS DECIMAL(18, 4)) AS margin
+    FROM orders o LEFT JOIN order_items i USING (order_id) LEFT JOIN products p USING (product_id)
+    WHERE o.order_date > $start AND o.order_date <= $closes
+), bought AS (
+    SELECT customer_id, SUM(amount) AS gross, SUM(margin) AS margin, COUNT(DISTINCT order_id) AS orders
+    FROM lines GROUP BY customer_id
+), refunded AS (
+    SELECT customer_id, SUM(CAST(refund_amount AS DECIMAL(18, 4))) AS refund
+    FROM returns WHERE return_date > $start AND return_date <= $closes GROUP BY customer_id
+), known AS (
+    SELECT a.customer_id, CAST(COALESCE(b.gross, 0) AS DOUBLE) AS gross,
+           CAST(COALESCE(r.refund, 0) AS DOUBLE) AS refund,
+           CAST(COALESCE(b.margin, 0) AS DOUBLE) AS margin, CAST(COALESCE(b.orders, 0) AS DOUBLE) AS orders
+    FROM asked a LEFT JOIN bought b USING (customer_id) LEFT JOIN refunded r USING (customer_id)
+)
+SELECT customer_id, gross, gross - refund AS net, margin, orders, COALESCE(gross / NULLIF(orders, 0), 0) AS order_value,
+       CAST(orders = 0 AS DOUBLE) AS churn
+FROM known ORDER BY customer_id
+"""
+
+
+def outcome(db: Database, *, customers: pd.Series, start: date, end: date, target: str) -> np.ndarray:
+    """What each of `customers` did in `(start, end]`, not floored: [n] float64 in their order.
+
+    `db` must know the whole window. Raises ValueError for a margin where no product has a cost.
+    """
+    assert target in get_args(Target), f"'{target}' is no target"
+    if target == "margin":
+        _require_costs(db)
+    asked = pa.table({"customer_id": customers})
+    found = query(db, _OUTCOME, start=midnight(start), closes=midnight(end), asked=asked).to_pandas()
+    return found.set_index("customer_id")[target].loc[customers].to_numpy(dtype=np.float64)
+
+
+def last_outcome(db: Database, *, rows: TaskTable) -> np.ndarray:
+    """What the label of each row would have been in the window that ends at its cutoff, floored at 0: [n] float64.
+
+    It reads `db.upto(cutoff)` only. A history shorter than the window is taken as it is.
+    """
+    values = np.empty(len(rows))
+    for cutoff in rows.cutoffs:
+        here = (rows.frame["cutoff"] == midnight(cutoff)).to_numpy()
+        start, customers = rows.horizon.before(cutoff), rows.frame["customer_id"][here]
+        values[here] = outcome(db.upto(cutoff), customers=customers, start=start, end=cutoff, target=rows.target)
+    return values.clip(min=0.0)
+
+
+def _require_costs(db: Database) -> None:
+    costs = db["products"]["cost"]
+    if costs.null_count == len(costs):
+        raise ValueError(
+            f"table products of '{db.name}' has no value in column cost, so there is no margin; map a column to "
+            f"products.cost, keep products among `tables`, or choose another task.target"
+        )
+
+
+def _is_closed(db: Database, closes: date) -> bool:
+    known, read = db.known_until or date.max, db.read_until or db.last_day
+    # Data that end during the last day of the window are taken as complete: shops close before midnight.
+    return closes <= known and back(closes, 1) <= read
 
 
 def _require_closed(db: Database, *, cutoff: date, closes: date) -> None:
-    known, read = db.known_until or date.max, db.read_until or db.last_day
-    # Data that end during the last day of the window are taken as complete: shops close before midnight.
-    if closes > known or back(closes, 1) > read:
-        end = min(known, read)
+    if not _is_closed(db, closes):
+        end = min(db.known_until or date.max, db.read_until or db.last_day)
         raise ValueError(
             f"the label window ({cutoff}, {closes}] is not closed: orders of '{db.name}' are known up to {end}; "
             f"choose an earlier cutoff or a shorter horizon"

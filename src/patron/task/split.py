@@ -156,7 +156,7 @@ def _temporal(db: Database, *, plan: Plan, task: TaskConfig) -> Fold:
 def _chosen(refit: TaskTable, *, plan: Plan) -> tuple[TaskTable, TaskTable]:
     if plan.val is not None:
         train = refit.where(refit.frame["cutoff"].isin([pd.Timestamp(cutoff) for cutoff in plan.train]))
-        return train, refit.at(plan.val)
+        return train.known_at(plan.val), refit.at(plan.val)  # auxiliary windows may be longer than the main one
     held_out = _bucket(refit.frame["customer_id"], buckets=5) == 0
     return refit.where(~held_out), refit.where(held_out)
 
