@@ -161,3 +161,32 @@ def test_whoever_has_ordered_is_a_known_customer() -> None:
     ordered = pc.unique(past["orders"]["customer_id"]).to_pylist()
     assert sorted(ordered) == [1, 2]
     assert set(ordered) <= set(column(past, "customers", "customer_id"))
+
+
+# Which tables are seen
+
+
+def test_only_some_tables_are_seen() -> None:
+    shop = make_shop()
+    part = shop.only(["products"])
+    assert {name for name in TABLES if part[name].num_rows} == {"customers", "orders", "products"}
+    assert part["order_items"].column_names == list(TABLES["order_items"].by_name)
+    assert part["order_items"].schema.field("order_id").type == shop["orders"].schema.field("order_id").type
+    assert part["products"] is shop["products"]
+    assert (part.read_until, part.upto(CUTOFF).read_until) == (shop.read_until, shop.read_until)
+
+
+def test_the_same_tables_are_the_same_object() -> None:
+    shop = make_shop()
+    assert shop.only(["products", "order_items"]) is shop.only(["order_items", "products", "orders"])
+    assert shop.only(["order_items"]) is not shop.only(["products"])
+    assert shop.only(None) is shop
+    assert shop.only(TABLES) is shop
+    assert shop.only(["products"]).upto(CUTOFF) is shop.only(["products"]).upto(CUTOFF)
+    assert shop.upto(CUTOFF).only(["products"]).known_until == CUTOFF
+
+
+@pytest.mark.parametrize(("name", "mend"), [("order_itms", "did you mean 'order_items'?"), ("weather", "patron knows")])
+def test_a_table_that_nobody_knows_is_named(name: str, mend: str) -> None:
+    with pytest.raises(ValueError, match=f"there is no table '{name}'; {mend}".replace("?", r"\?")):
+        make_shop().only(["products", name])

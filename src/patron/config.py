@@ -19,7 +19,7 @@ import hydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as config_dataclass
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
@@ -29,6 +29,7 @@ from yaml import YAMLError
 from patron.estimators import EstimatorConfig
 from patron.features.asof import FeatureConfig
 from patron.graph.build import GraphConfig
+from patron.tables.schema import known_tables
 from patron.tables.sources import DataConfig
 from patron.task.ltv import TaskConfig
 from patron.task.split import SplitConfig
@@ -47,10 +48,14 @@ class EvaluationConfig:
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Config:
-    """One experiment: data, task, split, and the estimators fitted to it, once a seed. Its runs are in `runs/name`."""
+    """One experiment: data, task, split, and the estimators fitted to it, once a seed. Its runs are in `runs/name`.
+
+    `tables` are those that estimators may see, beside customers and orders; null is all. Labels are made from all.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     data: DataConfig
+    tables: Annotated[tuple[str, ...], AfterValidator(known_tables)] | None
     task: TaskConfig
     split: SplitConfig
     features: FeatureConfig

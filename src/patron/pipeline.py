@@ -16,7 +16,7 @@ from tqdm import tqdm
 from patron.config import Config, dump
 from patron.estimators import EstimatorConfig, Setting, build, is_seeded
 from patron.evaluation.evaluate import evaluate
-from patron.evaluation.metrics import METRICS
+from patron.evaluation.metrics import Metric, metrics_for
 from patron.reporting.tensorboard import log_embeddings, log_run
 from patron.run import RunFolder, command, commit
 from patron.tables.database import Database
@@ -44,6 +44,11 @@ class Experiment:
     db: Database
     folds: tuple[Fold, ...]
     truth: pd.DataFrame
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the target is 1 or 0."""
+        return self.folds[0].test.is_flag
 
 
 def load_database(config: DataConfig) -> Database:
@@ -82,7 +87,8 @@ def run_all(config: Config) -> pd.DataFrame:
     with _stage(f"bootstrapping {config.evaluation.n_boot} times over customers"):
         return evaluate(
             pd.concat(parts, ignore_index=True), experiment.truth,
-            n_boot=config.evaluation.n_boot, reference=config.evaluation.reference, context=_context(config),
+            n_boot=config.evaluation.n_boot, reference=config.evaluation.reference, flag=experiment.is_flag,
+            context=_context(config),
         )  # fmt: skip
 
 
@@ -100,7 +106,7 @@ def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:
     chosen = config.estimators[name]
     parts = [_fit_fold(experiment, fold, chosen=chosen, seed=seed, folder=folder.path) for fold in experiment.folds]
     predictions = pd.concat(parts, ignore_index=True).assign(estimator=name, seed=seed)
-    metrics = _metrics(predictions, experiment.truth)
+    metrics = _metrics(predictions, experiment.truth, metrics=metrics_for(flag=experiment.is_flag))
     report: dict[str, Any] = {"estimator": name, "seed": seed, "seconds": round(time.perf_counter() - started, 2)}
     finite = {key: value if np.isfinite(value) else None for key, value in metrics.items()}  # JSON has no NaN
     report |= {"known_until": str(experiment.folds[-1].cutoff), "floored_labels": experiment.folds[-1].refit.floored}
@@ -123,7 +129,7 @@ def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, se
     here = folder if scores else folder / fold.name
     here.mkdir(parents=True, exist_ok=True)
     setting = Setting(config.features, config.graph, config.trainer, seed=seed, folder=here, ckpt_path=config.ckpt_path)
-    past = experiment.db.upto(fold.cutoff)
+    past = experiment.db.only(config.tables).upto(fold.cutoff)
     estimator = build(chosen, setting).fit(past, train=fold.train, val=fold.val, refit=fold.refit)
     estimator.save(here)
     predictions = estimator.predict(past, rows=fold.test).assign(fold=fold.name)
@@ -134,16 +140,16 @@ def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, se
     return predictions
 
 
-def _metrics(predictions: pd.DataFrame, truth: pd.DataFrame) -> dict[str, float]:
+def _metrics(predictions: pd.DataFrame, truth: pd.DataFrame, *, metrics: Mapping[str, Metric]) -> dict[str, float]:
     # Point values, mean over folds; the intervals need all estimators side by side and are in the benchmark's table.
     both = truth.merge(predictions, on=["customer_id", "cutoff", "fold"], validate="1:1")
-    per_fold = [_scored(part) for _, part in both.groupby("fold")]
-    return {name: float(np.mean([scores[name] for scores in per_fold])) for name in METRICS}
+    per_fold = [_scored(part, metrics=metrics) for _, part in both.groupby("fold")]
+    return {name: float(np.mean([scores[name] for scores in per_fold])) for name in metrics}
 
 
-def _scored(rows: pd.DataFrame) -> dict[str, float]:
-    columns = {name: rows[list(metric.columns)].to_numpy().squeeze() for name, metric in METRICS.items()}
-    return {name: metric(rows["label"], columns[name]) for name, metric in METRICS.items()}
+def _scored(rows: pd.DataFrame, *, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    columns = {name: rows[list(metric.columns)].to_numpy().squeeze() for name, metric in metrics.items()}
+    return {name: metric(rows["label"], columns[name]) for name, metric in metrics.items()}
 
 
 def _require_same(folder: RunFolder, resolved: Mapping[str, Any]) -> None:
@@ -165,7 +171,7 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _context(config: Config) -> dict[str, str]:
-    what = {"data": label(config.data), "task": str(config.task.horizon), "split": config.split.name}
+    what = {"data": label(config.data), "task": config.task.title, "split": config.split.name}
     return {**what, "command": command(), "commit": commit()}
 
 
@@ -173,7 +179,7 @@ def _sizes(fold: Fold, answer: TaskTable) -> str:
     zero = float((answer.label == 0).mean())
     return (
         f"train {len(fold.train)} rows at {_cutoffs(fold.train)}, validation {len(fold.val)} at {_cutoffs(fold.val)}, "
-        f"refit {len(fold.refit)} at {_cutoffs(fold.refit)}, test {len(answer)}, {zero:.0%} of them spend nothing; "
+        f"refit {len(fold.refit)} at {_cutoffs(fold.refit)}, test {len(answer)}, {zero:.0%} of their labels are 0; "
         f"labels floored at 0: {fold.refit.floored} in refit, {answer.floored} in test"
     )
 

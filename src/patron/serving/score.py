@@ -54,10 +54,9 @@ def score(config: ScoreConfig) -> Written:
     experiment = load({**stored, "data": {**stored["data"], **config.data}}, schema=Config)
     db = load_database(experiment.data)
     _require_known(db, config.cutoff)
-    past = db.upto(config.cutoff)
-    rows = population(past, cutoff=config.cutoff, config=experiment.task)
+    rows = population(db, cutoff=config.cutoff, config=experiment.task)
     estimator = _load(next(iter(experiment.estimators.values())).name, config.run)
-    scores = _ranked(estimator.predict(past, rows=rows))
+    scores = _ranked(estimator.predict(db.only(experiment.tables).upto(config.cutoff), rows=rows))
     return _write(scores, config.out or config.run / "scores", cutoff=config.cutoff)
 
 

@@ -4,7 +4,7 @@
 Results are memoised by identity (`eq=False`), so a function of a database may be cached with `functools.lru_cache`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from patron.days import midnight, to_date
-from patron.tables.schema import ARROW, TABLES, Column, TableSchema
+from patron.tables.schema import ARROW, REQUIRED_TABLES, TABLES, Column, TableSchema, known_tables
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +29,7 @@ class Database:
     known_until: date | None = None
     read_until: date | None = None
     _cuts: dict[date, "Database"] = field(default_factory=dict, repr=False)
+    _parts: dict[tuple[str, ...], "Database"] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.tables) - set(TABLES))
@@ -56,6 +57,19 @@ class Database:
             past = _truncate(self.tables, cutoff)
             self._cuts[cutoff] = Database(self.name, past, known_until=cutoff, read_until=self.read_until)
         return self._cuts[cutoff]
+
+    def only(self, tables: Iterable[str] | None) -> "Database":
+        """The same database with the other tables empty; customers and orders are always kept, null keeps all.
+
+        The same object is returned for the same tables. Raises ValueError for a name that is not canonical.
+        """
+        kept = known_tables(TABLES if tables is None else (*REQUIRED_TABLES, *tables))
+        if len(kept) == len(TABLES):
+            return self
+        if kept not in self._parts:
+            part = {name: self.tables[name] for name in kept}
+            self._parts[kept] = Database(self.name, part, known_until=self.known_until, read_until=self.read_until)
+        return self._parts[kept]
 
     @cached_property
     def first_day(self) -> date:

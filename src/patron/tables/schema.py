@@ -5,7 +5,8 @@ in SQL it is then there as an empty table or as a column of NULLs (`Database` se
 is present.
 """
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -112,3 +113,16 @@ _TABLES = (
 
 TABLES: Mapping[str, TableSchema] = {table.name: table for table in _TABLES}
 REQUIRED_TABLES = ("customers", "orders")
+
+
+def known_tables(names: Iterable[str]) -> tuple[str, ...]:
+    """`names`, each once, in the order of the schema. Raises ValueError for one that is not canonical."""
+    wanted = tuple(names)
+    for name in wanted:
+        if name not in TABLES:
+            near = difflib.get_close_matches(name, TABLES, n=1)
+            raise ValueError(
+                f"there is no table '{name}'; "
+                + (f"did you mean '{near[0]}'?" if near else f"patron knows {list(TABLES)}")
+            )
+    return tuple(name for name in TABLES if name in wanted)
