@@ -16,7 +16,7 @@ from patron.task.split import CustomersConfig, Fold, Plan, SplitConfig, Temporal
 from patron.testing import scrambled_after
 
 FIRST, TEST = date(2020, 1, 1), date(2020, 7, 1)
-TASK = TaskConfig(horizon=Horizon(30, "days"), target="net", population=None, horizons=())
+TASK = TaskConfig(horizon=Horizon(30, "days"), target="net", population=None, horizons=(), query=None)
 TEMPORAL = TemporalConfig(
     name="temporal",
     test=(TEST,),

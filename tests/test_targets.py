@@ -23,7 +23,7 @@ from patron.testing import scrambled_after, shuffled
 
 CUTOFF, CLOSES = date(2020, 7, 1), date(2020, 7, 31)
 AT, END, TICK = midnight(CUTOFF), midnight(CLOSES), timedelta(microseconds=1)
-BASE = TaskConfig(horizon=Horizon(30, "days"), target="gross", population=None, horizons=())
+BASE = TaskConfig(horizon=Horizon(30, "days"), target="gross", population=None, horizons=(), query=None)
 TARGETS = get_args(Target)
 EARLIER = datetime(2020, 5, 1)
 # customer, time, [(product, quantity, amount)]; tea costs 3, a cup 10, nobody knows what a book costs

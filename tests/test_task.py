@@ -19,7 +19,7 @@ Event = tuple[str, datetime, float | None]  # customer, time, money; None is an 
 CUTOFF, CLOSES = date(2020, 7, 1), date(2020, 7, 31)
 AT, END = midnight(CUTOFF), midnight(CLOSES)
 TICK = timedelta(microseconds=1)
-NET = TaskConfig(horizon=Horizon(30, "days"), target="net", population=Horizon(12, "months"), horizons=())
+NET = TaskConfig(horizon=Horizon(30, "days"), target="net", population=Horizon(12, "months"), horizons=(), query=None)
 GROSS, EVERYBODY = replace(NET, target="gross"), replace(NET, population=None)
 
 ORDERS: list[Event] = [

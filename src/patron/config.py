@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -32,10 +32,12 @@ from patron.graph.build import GraphConfig
 from patron.tables.schema import known_tables
 from patron.tables.sources import DataConfig
 from patron.task.ltv import TaskConfig
+from patron.task.pql import PQLError, PQLText, Query, compile
 from patron.task.split import SplitConfig
 from patron.training.module import TrainerConfig
 
 T = TypeVar("T")
+QUERIES = ("query", "task.query")  # keys that hold PQL
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -50,13 +52,15 @@ class EvaluationConfig:
 class Config:
     """One experiment: data, task, split, and the estimators fitted to it, once a seed. Its runs are in `runs/name`.
 
-    `tables` are those that estimators may see, beside customers and orders; null is all. Labels are made from all.
+    `tables` are those that estimators may see, beside customers and orders; null is all. Labels are made from all. A
+    `query` says what the task is, and with USING what the tables are; it wins over both.
     """
 
     name: Annotated[str, Field(min_length=1)]
     data: DataConfig
     tables: Annotated[tuple[str, ...], AfterValidator(known_tables)] | None
     task: TaskConfig
+    query: PQLText | None
     split: SplitConfig
     features: FeatureConfig
     graph: GraphConfig
@@ -67,6 +71,17 @@ class Config:
     runs: Path
     force: bool
     ckpt_path: Path | None
+
+    def __post_init__(self) -> None:
+        text = self.query or self.task.query
+        if text is not None:
+            self._follow(compile(text))
+
+    def _follow(self, query: Query) -> None:
+        object.__setattr__(self, "query", query.text)
+        object.__setattr__(self, "task", replace(self.task, query=query.text))
+        if query.tables is not None:
+            object.__setattr__(self, "tables", query.tables)
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -146,7 +161,17 @@ def _lenient(argument: str, configs: Path) -> str:
     match = re.match(r"([A-Za-z_][\w.]*)=", argument)
     if match is None or match[1].startswith("hydra") or (configs / match[1].replace(".", "/")).is_dir():
         return argument
+    if match[1] in QUERIES:
+        return f"++{match[1]}={_in_quotes(argument[match.end() :])}"
     return f"++{argument}"
+
+
+def _in_quotes(value: str) -> str:
+    # A query as it is typed; Hydra would take its brackets, commas and signs for its own.
+    if not re.match(r"predict\b", value.strip(), flags=re.IGNORECASE):
+        return value
+    escaped = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + found[2].replace('"', '\\"'), value)
+    return f'"{escaped}"'
 
 
 def _resolved(node: Any, *, wrong: dict[str, str], path: tuple[str, ...] = ()) -> Any:
@@ -184,6 +209,8 @@ def _mistake(error: Mapping[str, Any], plain: Any, *, schema: Any) -> tuple[str,
             return where, f"should be a list; write [{given}]"
         case kind if kind.startswith("date_"):
             return where, f"'{given}' is no date; write it as year-month-day, for example 2017-10-01"
+        case "value_error" if isinstance(context["error"], PQLError):
+            return where, str(context["error"])  # it shows the query itself
     return where, f"{error['msg'].removeprefix('Value error, ')} (it is {given!r})"
 
 

@@ -13,6 +13,8 @@ the number of floored labels is kept (field note 13).
 | `order_value` | gross an order; 0 without one |
 | `churn` | 1 for no order in the window, else 0 |
 
+A query (patron.task.pql) may ask for any of these, or for a label and a population of its own.
+
 A margin leaves out lines without a known cost or quantity: at cost 0 all their revenue would pass for profit. It is
 thus a lower bound for a shop whose lines earn money.
 """
@@ -30,25 +32,50 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from patron.days import Horizon, back, midnight
 from patron.tables.database import Database
 from patron.tables.engine import query
+from patron.task import pql
 
 Target = Literal["gross", "net", "margin", "orders", "order_value", "churn"]
-FLAGS = ("churn",)  # labels that are 1 or 0
-TOTALS = ("gross", "net", "margin")  # money that adds up over the window
+FLAGS = ("churn", "flag")  # labels that are 1 or 0
+TOTALS = ("gross", "net", "margin", "money")  # money that adds up over the window
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TaskConfig:
     """The target. `population` is how far back a customer's last order may lie; null takes everybody who ever
-    ordered. `horizons` are those of auxiliary labels beside the one that is predicted."""
+    ordered. `horizons` are those of auxiliary labels beside the one that is predicted.
+
+    A `query` wins over horizon, target and population, which follow from it; the target is None if it has none of the
+    names above.
+    """
 
     horizon: Horizon
-    target: Target
+    target: Target | None
     population: Horizon | None
     horizons: tuple[Horizon, ...]
+    query: pql.PQLText | None
+
+    def __post_init__(self) -> None:
+        if self.query is None and self.target is None:
+            raise ValueError(
+                f"there is no target; choose task.target from {', '.join(get_args(Target))}, or give a query"
+            )
+        if self.query is not None:
+            asked = pql.compile(self.query)
+            follows = {"horizon": asked.horizon, "target": asked.target if asked.is_named else None, "population": None}
+            for name, value in follows.items():
+                object.__setattr__(self, name, value)
+
+    @property
+    def asked(self) -> pql.Query | None:
+        """The query, if it has a label and a population of its own."""
+        asked = None if self.query is None else pql.compile(self.query)
+        return None if asked is None or asked.is_named else asked
 
     @property
     def title(self) -> str:
-        """What is predicted, in a word: the horizon, after the target unless that is `net`."""
+        """What is predicted, in a line: the query, or the horizon, after the target unless that is `net`."""
+        if self.query is not None:
+            return self.query
         return str(self.horizon) if self.target == "net" else f"{self.target} {self.horizon}"
 
 
@@ -57,13 +84,15 @@ class TaskTable:
     """One row a customer and cutoff: `customer_id, cutoff`, `slice_*` flags known at the cutoff, and where they may be
     known `label` and, for every auxiliary horizon, `label_<horizon>` (NaN while its window is open).
 
-    `floored` counts labels that were negative before they were set to 0.
+    `floored` counts labels that were negative before they were set to 0. `target` is one of the names above or, of a
+    `query` with a label of its own, `money`, `number` or `flag`.
     """
 
     frame: pd.DataFrame
     horizon: Horizon
     floored: int = 0
     target: str = "net"
+    query: str | None = None
 
     def __post_init__(self) -> None:
         twice = self.frame.duplicated(["customer_id", "cutoff"])
@@ -139,45 +168,52 @@ NEW_DAYS, DORMANT_DAYS = 90, 180  # field note 14
 
 
 def population(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
-    """Every customer whom the rule admits at `cutoff`, with slices: one order, new, dormant, heavy (top tenth by
-    spend so far)."""
-    frame = query(db.upto(cutoff), _HISTORY).to_pandas()
-    if config.population is not None:
+    """Every customer whom the rule or the query admits at `cutoff`, with slices: one order, new, dormant, heavy (top
+    tenth by spend so far). Who never ordered is in none of them."""
+    frame, asked = query(db.upto(cutoff), _HISTORY).to_pandas(), config.asked
+    rule = f"no customer has an order in the {config.population or 'time'} before"
+    if asked is not None:
+        frame, rule = pql.customers(asked, db, cutoff=cutoff).merge(frame, how="left"), f"the query is {asked.text}"
+    elif config.population is not None:
         frame = frame[frame["last_order"] > midnight(config.population.before(cutoff))].reset_index(drop=True)
     if frame.empty:
-        raise ValueError(
-            f"nobody is in the population at cutoff {cutoff}: "
-            f"no customer has an order in the {config.population or 'time'} before"
-        )
+        raise ValueError(f"nobody is in the population at cutoff {cutoff}: {rule}")
     rows = pd.DataFrame({"customer_id": frame["customer_id"]})
     rows["cutoff"] = pd.Timestamp(cutoff).as_unit("us")
     rows["slice_one_order"] = frame["orders"] == 1
     rows["slice_new"] = frame["first_order"] >= midnight(back(cutoff, NEW_DAYS))
     rows["slice_dormant"] = frame["last_order"] < midnight(back(cutoff, DORMANT_DAYS))
     rows["slice_heavy"] = frame["spend"].rank(pct=True, method="first") > 0.9
-    return TaskTable(rows, config.horizon, target=config.target)
+    if asked is not None:
+        return TaskTable(rows, config.horizon, target=asked.target, query=asked.text)
+    return TaskTable(rows, config.horizon, target=config.target or "")
 
 
 def labelled(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
     """The population at `cutoff` with its target in `(cutoff, cutoff + horizon]`. Raises ValueError if the window is
     still open in `db`; an auxiliary one that is open has NaN."""
+    if config.asked is not None and config.horizons:
+        raise ValueError("a query with windows of its own has no other horizons; write task.horizons=[]")
     closes = config.horizon.after(cutoff)
     _require_closed(db, cutoff=cutoff, closes=closes)
     rows = population(db, cutoff=cutoff, config=config)
-    customers = rows.frame["customer_id"]
-    raw = outcome(db, customers=customers, start=cutoff, end=closes, target=config.target)
+    raw = _raw(db, rows=rows, start=cutoff, end=closes)
     labels = {"label": raw.clip(min=0.0)}
     for horizon in config.horizons:
-        labels[f"label_{horizon}"] = _auxiliary(
-            db, customers=customers, cutoff=cutoff, end=horizon.after(cutoff), target=config.target
-        )
+        labels[f"label_{horizon}"] = _auxiliary(db, rows=rows, cutoff=cutoff, end=horizon.after(cutoff))
     return replace(rows, frame=rows.frame.assign(**labels), floored=int((raw < 0).sum()))
 
 
-def _auxiliary(db: Database, *, customers: pd.Series, cutoff: date, end: date, target: str) -> np.ndarray:
-    if not _is_closed(db, end):
-        return np.full(len(customers), np.nan)
-    return outcome(db, customers=customers, start=cutoff, end=end, target=target).clip(min=0.0)
+def _auxiliary(db: Database, *, rows: TaskTable, cutoff: date, end: date) -> np.ndarray:
+    known = _is_closed(db, end)
+    return _raw(db, rows=rows, start=cutoff, end=end).clip(min=0.0) if known else np.full(len(rows), np.nan)
+
+
+def _raw(db: Database, *, rows: TaskTable, start: date, end: date) -> np.ndarray:
+    customers = rows.frame["customer_id"]
+    if rows.query is not None:  # its windows say when they end
+        return pql.labels(pql.compile(rows.query), db, cutoff=start, customers=customers)
+    return outcome(db, customers=customers, start=start, end=end, target=rows.target)
 
 
 _OUTCOME = """
@@ -225,8 +261,8 @@ def last_outcome(db: Database, *, rows: TaskTable) -> np.ndarray:
     values = np.empty(len(rows))
     for cutoff in rows.cutoffs:
         here = (rows.frame["cutoff"] == midnight(cutoff)).to_numpy()
-        start, customers = rows.horizon.before(cutoff), rows.frame["customer_id"][here]
-        values[here] = outcome(db.upto(cutoff), customers=customers, start=start, end=cutoff, target=rows.target)
+        start = rows.horizon.before(cutoff)
+        values[here] = _raw(db.upto(cutoff), rows=rows.where(here), start=start, end=cutoff)
     return values.clip(min=0.0)
 
 
