@@ -1,0 +1,153 @@
+"""Orders and their items: an inhomogeneous Poisson process a customer, by inversion, and a catalogue by taste."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from patron.tables.worlds.config import CalendarConfig, WorldConfig
+from patron.tables.worlds.latent import CAMPAIGN_DAYS, PERIOD, RESPONSE_DAYS, Catalogue, Customers
+
+
+@dataclass(frozen=True)
+class Touches:
+    """Who was reached by which campaign, when, and with what response: each [t]; `owner` is the row of the customer."""
+
+    owner: np.ndarray
+    campaign: np.ndarray
+    responded: np.ndarray
+
+
+@dataclass(frozen=True)
+class Orders:
+    """Orders of a block of customers, each [o]: `owner` is the row of the customer, `day` when, `amount` what it was
+    worth before discount, `promoted` whether a campaign brought it."""
+
+    owner: np.ndarray
+    day: np.ndarray
+    amount: np.ndarray
+    promoted: np.ndarray
+
+
+@dataclass(frozen=True)
+class Items:
+    """Lines of orders, each [l]: `order` is the row of the order."""
+
+    order: np.ndarray
+    product: np.ndarray
+    quantity: np.ndarray
+    price: np.ndarray
+    amount: np.ndarray
+
+
+def pace(config: CalendarConfig) -> np.ndarray:
+    """By how much each day of the world, and of the two years after it, multiplies all rates: [days + 730]."""
+    day = np.arange(config.days + 730)
+    year_day = (config.start.timetuple().tm_yday - 1 + day) % 365.25
+    christmas = np.exp(-0.5 * ((year_day - 340) / 14) ** 2)
+    season = 1 + config.christmas * christmas
+    return season * np.where(day >= config.shift_day, config.shift, 1.0)
+
+
+def campaign_days(config: CalendarConfig) -> np.ndarray:
+    """The first days of all campaigns."""
+    return np.arange(CAMPAIGN_DAYS / 2, config.days, CAMPAIGN_DAYS)
+
+
+def gone(customers: Customers, config: WorldConfig) -> np.ndarray:
+    """The day after which a customer orders no more: [n]."""
+    return customers.leaves + config.purchases.leaving_days
+
+
+def rate_at(customers: Customers, *, day: np.ndarray | float, config: WorldConfig) -> np.ndarray:
+    """Orders a day of customers who are there and not leaving, before the calendar's pace: [n]."""
+    mature = day >= customers.arrives + config.purchases.trial_days
+    purchases, level = config.purchases, config.communities.rate_effect * customers.level
+    trial = np.where(customers.cold, 0.0, purchases.trial_rate)
+    return customers.rate * np.where(mature, purchases.rate * np.exp(level), trial) / 365
+
+
+def value_at(customers: Customers, *, day: np.ndarray | float, config: WorldConfig) -> np.ndarray:
+    """The mean value of an order, before discount: [n]."""
+    mature = day >= customers.arrives + config.purchases.trial_days
+    return customers.value * np.where(mature, np.exp(config.communities.value_effect * customers.level), 1.0)
+
+
+def draw_touches(rng: np.random.Generator, customers: Customers, *, config: WorldConfig) -> Touches:
+    """Every campaign reaches a share of the customers who have come and not yet gone."""
+    starts, reach = campaign_days(config.calendar), config.contacts.reach
+    number = rng.binomial(len(starts), reach, len(customers)) if reach else np.zeros(len(customers), dtype=int)
+    owner = np.repeat(np.arange(len(customers)), number)
+    campaign = rng.integers(0, max(len(starts), 1), len(owner))
+    _, once = np.unique(owner * len(starts) + campaign, return_index=True)
+    owner, campaign = owner[once], campaign[once]
+    there = (starts[campaign] > customers.arrives[owner]) & (starts[campaign] < gone(customers, config)[owner])
+    owner, campaign = owner[there], campaign[there]
+    return Touches(owner, campaign, rng.random(len(owner)) < customers.response[owner])
+
+
+def draw_orders(rng: np.random.Generator, customers: Customers, touches: Touches, *, config: WorldConfig) -> Orders:
+    """The first order at the arrival, the orders of the trial and of the time after, and those that campaigns
+    brought."""
+    clock = np.concatenate([[0.0], np.cumsum(pace(config.calendar)[: config.calendar.days])])
+    trial_ends = np.minimum(customers.arrives + config.purchases.trial_days, config.calendar.days)
+    until = np.minimum(gone(customers, config), config.calendar.days)
+    everybody = np.arange(len(customers))
+    trial = _poisson(rng, everybody, customers.arrives, np.minimum(trial_ends, until),
+                     rate=rate_at(customers, day=-np.inf, config=config), clock=clock)  # fmt: skip
+    mature = _poisson(rng, everybody, trial_ends, until,
+                      rate=rate_at(customers, day=np.inf, config=config), clock=clock)  # fmt: skip
+    promoted = _promoted(rng, customers, touches, config=config, clock=clock)
+    owner = np.concatenate([everybody, trial[0], mature[0], promoted[0]])
+    day = np.concatenate([customers.arrives, trial[1], mature[1], promoted[1]])
+    by_campaign = np.arange(len(owner)) >= len(owner) - len(promoted[0])
+    leaving = (day >= customers.leaves[owner]) & (rng.random(len(owner)) >= config.purchases.leaving_rate)
+    kept = ~leaving & (day < until[owner]) | (np.arange(len(owner)) < len(everybody))
+    order = np.argsort(day[kept], kind="stable")
+    owner, day, by_campaign = owner[kept][order], day[kept][order], by_campaign[kept][order]
+    shape = config.purchases.value_shape
+    there = customers.arrives[owner] + config.purchases.trial_days <= day
+    mean = customers.value[owner] * np.where(there, np.exp(config.communities.value_effect * customers.level[owner]), 1)
+    return Orders(owner, day, rng.gamma(shape, 1 / shape, len(owner)) * mean, by_campaign)
+
+
+def _promoted(
+    rng: np.random.Generator, customers: Customers, touches: Touches, *, config: WorldConfig, clock: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    owner = touches.owner[touches.responded]
+    start = campaign_days(config.calendar)[touches.campaign[touches.responded]]
+    theirs = Customers(**{name: values[owner] for name, values in vars(customers).items()})
+    end = np.minimum(start + RESPONSE_DAYS, config.calendar.days)
+    rate = config.contacts.lift * rate_at(theirs, day=start, config=config)
+    return _poisson(rng, owner, start, end, rate=rate, clock=clock)
+
+
+def _poisson(
+    rng: np.random.Generator, owner: np.ndarray, start: np.ndarray, end: np.ndarray, *, rate: np.ndarray,
+    clock: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    # Events of each spell [start, end) at `rate` by the clock, which runs faster when all rates are higher.
+    days = np.arange(len(clock))
+    first, last = np.interp(start, days, clock), np.interp(np.maximum(end, start), days, clock)
+    number = rng.poisson(rate * (last - first))
+    spell = np.repeat(np.arange(len(owner)), number)
+    mass = first[spell] + rng.random(len(spell)) * (last - first)[spell]
+    return owner[spell], np.interp(mass, clock, days)
+
+
+def draw_items(
+    rng: np.random.Generator, orders: Orders, customers: Customers, catalogue: Catalogue, *, config: WorldConfig
+) -> Items:
+    """The lines of the orders, in their order. Amounts of an order add up to what it was worth, less its discount."""
+    wanted, communities = config.catalogue, config.communities.number
+    lines = 1 + rng.poisson(wanted.lines - 1, len(orders.owner))
+    order = np.repeat(np.arange(len(lines)), lines)
+    at_home = rng.random(len(order)) < wanted.taste
+    community = np.where(at_home, customers.community[orders.owner[order]], rng.integers(0, communities, len(order)))
+    period = (orders.day[order] // PERIOD).astype(np.int64)
+    product = catalogue.choose(rng.random(len(order)), period=period, community=community, communities=communities)
+    share = rng.exponential(1, len(order))
+    worth = orders.amount[order] * share / np.bincount(order, share, len(lines))[order]
+    quantity = np.maximum(np.rint(worth / catalogue.price[product]), 1.0)
+    price = np.maximum(np.round(worth / quantity, 2), 0.01)
+    kept = np.where(orders.promoted[order], 1 - config.contacts.discount, 1.0)
+    return Items(order, product, quantity, price, np.round(quantity * price * kept, 2))
