@@ -40,27 +40,48 @@ class Customers:
         return type(self)(**{field.name: getattr(self, field.name)[where] for field in fields(self)})
 
 
+def draw_effects(config: WorldConfig) -> np.ndarray:
+    """By how much each community is above the average level, in standard deviations of all levels: [communities]."""
+    number = config.communities.number
+    return _standard(np.random.default_rng([config.seed, 4]).permutation(np.linspace(-1.7, 1.7, number)))
+
+
 def draw_customers(config: WorldConfig) -> Customers:
     """All customers of the world, in random order of arrival: ids are 0 to n - 1."""
     rng, n = np.random.default_rng([config.seed, 0]), config.customers
-    purchases, signal = config.purchases, config.communities.graph_signal
-    community = rng.permutation(np.arange(n) % config.communities.number)
-    effects = _standard(rng.permutation(np.linspace(-1.7, 1.7, config.communities.number)))
-    own = rng.standard_normal(n)
-    hazard = rng.gamma(purchases.lifetime_shape, 1, n) / (purchases.lifetime_shape * purchases.lifetime_days)
-    arrives = _arrivals(rng, n, days=config.calendar.days, growth=config.arrivals.growth)
-    return Customers(
+    return draw_states(
+        rng,
+        config=config,
         customer_id=np.arange(n),
+        community=rng.permutation(np.arange(n) % config.communities.number),
+        arrives=_arrivals(rng, n, days=config.calendar.days, growth=config.arrivals.growth),
+        effects=draw_effects(config),
+    )
+
+
+def draw_states(
+    rng: np.random.Generator, *, config: WorldConfig, customer_id: np.ndarray, community: np.ndarray,
+    arrives: np.ndarray, effects: np.ndarray,
+) -> Customers:  # fmt: skip
+    """Customers who came on the days `arrives` [n] and are of these communities, the rest drawn as the config says."""
+    purchases, signal, n = config.purchases, config.communities.graph_signal, len(arrives)
+    hazard = rng.gamma(purchases.lifetime_shape, 1, n) / (purchases.lifetime_shape * purchases.lifetime_days)
+    return Customers(
+        customer_id=customer_id,
         community=community,
         arrives=arrives,
         leaves=arrives + rng.exponential(1, n) / np.maximum(hazard, 1e-12),
         hazard=hazard,
         rate=rng.gamma(purchases.rate_shape, 1 / purchases.rate_shape, n),
-        level=np.sqrt(signal) * effects[community] + np.sqrt(1 - signal) * own,
+        level=np.sqrt(signal) * effects[community] + np.sqrt(1 - signal) * rng.standard_normal(n),
         value=purchases.value * _inverse_gamma(rng, n, spread=purchases.value_spread),
-        response=rng.beta(2, 2 / max(config.contacts.response, 1e-9) - 2, n) if config.contacts.response < 1 else 1.0,
+        response=_responses(rng, n, share=config.contacts.response),
         cold=rng.random(n) < config.arrivals.cold_share,
     )
+
+
+def _responses(rng: np.random.Generator, n: int, *, share: float) -> np.ndarray:
+    return np.full(n, share) if share in (0, 1) else rng.beta(2, 2 / share - 2, n)
 
 
 def _standard(effects: np.ndarray) -> np.ndarray:

@@ -27,9 +27,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class Truth:
-    """The latent state of all customers of a world, kept beside its tables and never in them."""
+    """The latent state of all customers of a world, kept beside its tables and never in them; `effects` are those of
+    the communities on the level."""
 
     config: WorldConfig
+    effects: np.ndarray
     customers: Customers
     catalogue: Catalogue
 

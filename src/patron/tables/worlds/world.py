@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from patron.tables.worlds.config import WorldConfig
-from patron.tables.worlds.latent import BLOCK, draw_catalogue, draw_customers
+from patron.tables.worlds.latent import BLOCK, draw_catalogue, draw_customers, draw_effects
 from patron.tables.worlds.purchases import draw_items, draw_orders, draw_touches
 from patron.tables.worlds.truth import Truth
 
@@ -22,7 +22,7 @@ class World:
 
 def draw_truth(config: WorldConfig) -> Truth:
     """The latent state of the world's customers; `generate` draws the same."""
-    return Truth(config, draw_customers(config), draw_catalogue(config))
+    return Truth(config, draw_effects(config), draw_customers(config), draw_catalogue(config))
 
 
 def generate(config: WorldConfig) -> World:
