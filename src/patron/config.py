@@ -42,10 +42,13 @@ QUERIES = ("query", "task.query")  # keys that hold PQL
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EvaluationConfig:
-    """Bootstrap replicates, and the estimator that the others are compared with."""
+    """Bootstrap replicates, the estimator that the others are compared with, and the two between which the attainable
+    gain lies."""
 
     n_boot: Annotated[int, Field(ge=0)]
     reference: str
+    floor: str
+    ceiling: str
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -20,8 +20,9 @@ from patron.evaluation.metrics import Metric, metrics_for
 from patron.reporting.tensorboard import log_embeddings, log_run
 from patron.run import RunFolder, command, commit
 from patron.tables.database import Database
-from patron.tables.sources import DataConfig, label, read
+from patron.tables.sources import DataConfig, label, read, world_of
 from patron.tables.validate import validate
+from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds, truth
 
@@ -38,12 +39,14 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all runs of a config share: the data, and the folds with their test labels, which no estimator is handed."""
+    """What all runs of a config share: the data, the folds with their test labels, which no estimator is handed, and
+    the truth of a made-up world."""
 
     config: Config
     db: Database
     folds: tuple[Fold, ...]
     truth: pd.DataFrame
+    world: Truth | None
 
     @property
     def is_flag(self) -> bool:
@@ -71,7 +74,7 @@ def prepare(config: Config) -> Experiment:
     for fold, answer in zip(parts, answers, strict=True):
         log.info("fold %s: %s", fold.name, _sizes(fold, answer))
     frames = [answer.frame.assign(fold=fold.name) for fold, answer in zip(parts, answers, strict=True)]
-    return Experiment(config, db, parts, pd.concat(frames, ignore_index=True))
+    return Experiment(config, db, parts, pd.concat(frames, ignore_index=True), world_of(config.data))
 
 
 def run_all(config: Config) -> pd.DataFrame:
@@ -87,8 +90,7 @@ def run_all(config: Config) -> pd.DataFrame:
     with _stage(f"bootstrapping {config.evaluation.n_boot} times over customers"):
         return evaluate(
             pd.concat(parts, ignore_index=True), experiment.truth,
-            n_boot=config.evaluation.n_boot, reference=config.evaluation.reference, flag=experiment.is_flag,
-            context=_context(config),
+            **vars(config.evaluation), flag=experiment.is_flag, context=_context(config),
         )  # fmt: skip
 
 
@@ -128,7 +130,10 @@ def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, se
     config, scores = experiment.config, fold is experiment.folds[-1]  # it is the last fold's estimator that scores
     here = folder if scores else folder / fold.name
     here.mkdir(parents=True, exist_ok=True)
-    setting = Setting(config.features, config.graph, config.trainer, seed=seed, folder=here, ckpt_path=config.ckpt_path)
+    setting = Setting(
+        config.features, config.graph, config.trainer, seed=seed, folder=here, ckpt_path=config.ckpt_path,
+        world=experiment.world,
+    )  # fmt: skip
     past = experiment.db.only(config.tables).upto(fold.cutoff)
     estimator = build(chosen, setting).fit(past, train=fold.train, val=fold.val, refit=fold.refit)
     estimator.save(here)

@@ -9,10 +9,12 @@ from patron.estimators.btyd import BTYD, BTYDConfig
 from patron.estimators.gnn import GNN, GNNConfig
 from patron.estimators.heuristics import LastWindow, LastWindowConfig, Zero, ZeroConfig
 from patron.estimators.lightgbm import LightGBM, LightGBMConfig
+from patron.estimators.oracle import Oracle, OracleConfig
 from patron.estimators.rfm import RFM, RFMConfig
 
 EstimatorConfig = Annotated[
-    ZeroConfig | LastWindowConfig | RFMConfig | BTYDConfig | LightGBMConfig | GNNConfig, Field(discriminator="name")
+    ZeroConfig | LastWindowConfig | RFMConfig | BTYDConfig | LightGBMConfig | GNNConfig | OracleConfig,
+    Field(discriminator="name"),
 ]
 
 
@@ -31,6 +33,8 @@ def build(config: EstimatorConfig, setting: Setting) -> Estimator:
             return LightGBM(config, setting)
         case GNNConfig():
             return GNN(config, setting)
+        case OracleConfig():
+            return Oracle(config, setting)
 
 
 def is_seeded(config: EstimatorConfig) -> bool:

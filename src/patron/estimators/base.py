@@ -11,6 +11,7 @@ import pandas as pd
 from patron.features.asof import FeatureConfig
 from patron.graph.build import GraphConfig
 from patron.tables.database import Database
+from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
 from patron.training.module import TrainerConfig
 
@@ -34,7 +35,8 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """What the estimators of a run share."""
+    """What the estimators of a run share. `world` is the truth, where the data are a made-up world, and nobody but the
+    oracle may look at it."""
 
     features: FeatureConfig
     graph: GraphConfig
@@ -42,6 +44,7 @@ class Setting:
     seed: int
     folder: Path
     ckpt_path: Path | None
+    world: Truth | None
 
 
 class Stored:

@@ -24,6 +24,7 @@ COLUMNS = (*CONTEXT[:3], *_CELL, *CONTEXT[3:])
 PREFIX = "slice_"  # of the boolean truth columns that name a slice
 MIN_SLICE_ROWS = 30  # in every fold; below it a slice gets its n and a NaN
 MEAN, ALL = "mean", "all"
+GAIN = "spearman_gain_share"
 _BOUNDS = ("q10", "q90")
 
 
@@ -80,6 +81,8 @@ def evaluate(
     n_boot: int = 1000,
     seed: int = 0,
     reference: str = "lightgbm",
+    floor: str = "rfm",
+    ceiling: str = "oracle",
     flag: bool = False,
     context: Mapping[str, str],
 ) -> pd.DataFrame:
@@ -87,7 +90,8 @@ def evaluate(
 
     `truth` is the task table, with boolean columns `slice_*`. A column `fold` there says which rows belong to which
     fold; without it every fold holds every row. Rows `<metric>_minus_<reference>` appear where the reference was
-    predicted. `n` is the number of truth rows. `flag` says that labels are 0 or 1, and adds the metrics of a
+    predicted, rows `spearman_gain_share` where `floor` and `ceiling` were: (Spearman - floor) / (ceiling - floor), the
+    share of the attainable gain. `n` is the number of truth rows. `flag` says that labels are 0 or 1, and adds the metrics of a
     classification. Raises ValueError, naming estimator and customers, unless each estimator
     has exactly one finite prediction for every row of every fold and seed: nobody is dropped silently.
     """
@@ -100,6 +104,7 @@ def evaluate(
     rows = chain(
         chain.from_iterable(_estimator_rows(slices, answers) for slices in scores.values()),
         _difference_rows(scores, answers, reference=reference),
+        _gain_rows(scores, answers, floor=floor, ceiling=ceiling),
         [_ceiling_row(answers)],
     )
     return pd.DataFrame([{**context, **row} for row in rows], columns=list(COLUMNS))
@@ -224,6 +229,19 @@ def _difference_rows(
         for name, ours in slices.items():
             difference = ours.at(metric) - scores[reference][name].at(metric)
             yield _row(ours, f"{metric}_minus_{reference}", difference, answers)
+
+
+def _gain_rows(
+    scores: Mapping[str, Mapping[str, Scores]], answers: Answers, *, floor: str, ceiling: str
+) -> Iterator[dict[str, Any]]:
+    if not {floor, ceiling} <= set(scores):
+        return
+    low, high = (scores[bound][ALL].at("spearman") for bound in (floor, ceiling))
+    attainable = high - low
+    for ours in (slices[ALL] for name, slices in scores.items() if name not in (floor, ceiling)):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(attainable > 0, (ours.at("spearman") - low) / attainable, np.nan)
+        yield _row(ours, GAIN, share, answers)
 
 
 def _row(
