@@ -14,6 +14,7 @@ from patron.tables.worlds.config import CatalogueConfig, WorldConfig
 BLOCK = 50_000  # customers drawn at a time
 PERIOD = 28  # days in which the offer of products stays the same
 CAMPAIGN_DAYS, RESPONSE_DAYS = 28, 14
+RETURN_DAYS = (3, 30)  # a line is sent back at any time between
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,9 @@ def _inverse_gamma(rng: np.random.Generator, n: int, *, spread: float) -> np.nda
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Products, each [products], and what is on offer: `listed` are the products by community, `offers` the running sums
-    of their popularity, of each period and community in turn, normalised to 1 and raised by the number of the turn."""
+    """Products, each [products], and what is on offer: `listed` are the products by community, `offers` the running
+    sums of their popularity, of each period and community in turn, normalised to 1 and raised by the number of the
+    turn."""
 
     community: np.ndarray
     category: np.ndarray
@@ -122,11 +124,10 @@ class Catalogue:
         return self.listed[place % len(self.listed)]
 
     def returned(self, communities: int) -> np.ndarray:
-        """The average return rate of each community's products, by popularity: [communities]."""
-        weight = np.diff(self.offers, prepend=0).reshape(-1, len(self.listed)).sum(axis=0)
-        community = self.community[self.listed]
-        total = np.bincount(community, weight, communities)
-        return np.bincount(community, weight * self.return_rate[self.listed], communities) / total
+        """The average return rate of what each community is offered, by popularity: [periods, communities]."""
+        weight = np.diff(self.offers, prepend=0).reshape(-1, len(self.listed)) * self.return_rate[self.listed]
+        first = np.searchsorted(self.community[self.listed], np.arange(communities))
+        return np.add.reduceat(weight, first, axis=1)  # the weights of a turn add up to 1
 
 
 def draw_catalogue(config: WorldConfig) -> Catalogue:
@@ -166,7 +167,8 @@ def _asked(weight: np.ndarray, *, launched: np.ndarray, lives: np.ndarray, days:
 
 
 def _offers(asked: np.ndarray, community: np.ndarray) -> np.ndarray:
-    # [periods, products] with the products by community -> running sums, a turn a period and community: [periods x products].
+    # [periods, products] with the products by community -> running sums, a turn a period and community:
+    # [periods x products].
     communities = community[-1] + 1
     last = np.searchsorted(community, np.arange(communities), side="right") - 1
     running = np.cumsum(asked, axis=1)

@@ -72,8 +72,14 @@ def value_at(customers: Customers, *, day: np.ndarray | float, config: WorldConf
     return customers.value * np.where(mature, np.exp(config.communities.value_effect * customers.level), 1.0)
 
 
+def reached(config: WorldConfig) -> float:
+    """The share of the customers whom one campaign reaches: of as many as `reach` drawn, some are drawn twice."""
+    campaigns = len(campaign_days(config.calendar))
+    return 1 - (1 - config.contacts.reach / campaigns) ** campaigns if campaigns else 0.0
+
+
 def draw_touches(rng: np.random.Generator, customers: Customers, *, config: WorldConfig) -> Touches:
-    """Every campaign reaches a share of the customers who have come and not yet gone."""
+    """Every campaign reaches the share `reached` of the customers who have come and not yet gone."""
     starts, reach = campaign_days(config.calendar), config.contacts.reach
     number = rng.binomial(len(starts), reach, len(customers)) if reach else np.zeros(len(customers), dtype=int)
     owner = np.repeat(np.arange(len(customers)), number)

@@ -1,24 +1,29 @@
 """What each customer of a world is expected to spend, given all that is latent at a cutoff: the ceiling of any model.
 
 Whether a customer has begun to leave is known, when one will is not. The expectation is over the rest of the lifetime,
-the number of orders, their values and the customer's responses to campaigns. It is summed week by week.
+the number of orders, their values, the customer's responses to campaigns, and the returns, also of orders that were
+placed before the cutoff. It is summed over steps of at most a week, within which no campaign starts or ends.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 
 from patron.tables.worlds.config import WorldConfig
-from patron.tables.worlds.latent import CAMPAIGN_DAYS, RESPONSE_DAYS, Catalogue, Customers
-from patron.tables.worlds.purchases import pace, rate_at, value_at
+from patron.tables.worlds.latent import CAMPAIGN_DAYS, PERIOD, RESPONSE_DAYS, RETURN_DAYS, Catalogue, Customers
+from patron.tables.worlds.purchases import pace, rate_at, reached, value_at
 
 STEP = 7.0  # days
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Expected `orders` and `gross` and `net` spend of customers in a window, each [n]; 0 before the first order."""
+    """Expected `orders` and `gross` and `net` spend of customers in a window, each [n]; 0 before the first order.
+
+    Net is gross less what is refunded in the window, which may be below 0.
+    """
 
     orders: np.ndarray
     gross: np.ndarray
@@ -37,31 +42,69 @@ class Truth:
 
     def expected(self, cutoff: date, *, days: int) -> Expected:
         """What is to be expected in `(cutoff, cutoff + days]` of every customer who has come by then."""
-        now, config, customers = float((cutoff - self.config.calendar.start).days), self.config, self.customers
-        calendar = pace(config.calendar)
+        now, customers = float((cutoff - self.config.calendar.start).days), self.customers
+        clock, returned = np.concatenate([[0.0], np.cumsum(pace(self.config.calendar))]), self._returned()
         orders, gross = np.zeros(len(customers)), np.zeros(len(customers))
-        brought = config.contacts.reach * config.contacts.lift * RESPONSE_DAYS / CAMPAIGN_DAYS * customers.response
-        full = 1 + brought * (1 - config.contacts.discount)
-        for start in np.arange(now, now + days, STEP):
-            end = min(start + STEP, now + days)
+        refunds = self._first_orders(now) * returned(now) * _refunded(customers.arrives, now=now, days=days)
+        for start, end in _steps(now, days=days):
             middle = (start + end) / 2
-            there = self._activity(middle, now=now) * (end - start) * calendar[int(middle)]
-            rate = rate_at(customers, day=middle, config=config) * there
-            orders += rate * (1 + brought)
-            gross += rate * full * value_at(customers, day=middle, config=config)
+            number, worth = self._pace_at(middle, now=now)
+            mass = np.diff(np.interp([start, end], np.arange(len(clock)), clock))[0]
+            refunds += worth * mass * returned(middle) * _refunded(middle, now=now, days=days)
+            if start >= now:
+                orders += number * mass
+                gross += worth * mass
         come = customers.arrives <= now
-        return Expected(orders * come, gross * come, gross * come * (1 - self._returned()))
+        return Expected(orders * come, gross * come, (gross - refunds) * come)
+
+    def _first_orders(self, now: float) -> np.ndarray:
+        # What the order at the arrival was worth, of customers who may still send it back.
+        arrives = self.customers.arrives
+        return np.where(arrives > now - RETURN_DAYS[1], value_at(self.customers, day=arrives, config=self.config), 0.0)
+
+    def _pace_at(self, day: float, *, now: float) -> tuple[np.ndarray, np.ndarray]:
+        # Orders a day but for the calendar, and their value: own ones, and those of the campaign that is on.
+        config, customers = self.config, self.customers
+        there = self._activity(day, now=now) * (customers.arrives <= day)
+        started = (day // CAMPAIGN_DAYS) * CAMPAIGN_DAYS + CAMPAIGN_DAYS / 2
+        own, value = rate_at(customers, day=day, config=config), value_at(customers, day=day, config=config)
+        if not started <= day < started + RESPONSE_DAYS:
+            return there * own, there * own * value
+        responds = reached(config) * customers.response * (customers.arrives < started)
+        brought = config.contacts.lift * responds * rate_at(customers, day=started, config=config)
+        return there * (own + brought), there * (own + brought * (1 - config.contacts.discount)) * value
 
     def _activity(self, day: float, *, now: float) -> np.ndarray:
         # Expected share of the full pace at `day`: 1 of who has not begun to leave, `leaving_rate` of who is leaving.
         wanted, customers = self.config.purchases, self.customers
-        staying = np.exp(-customers.hazard * (day - now))
+        staying = np.exp(-customers.hazard * max(day - now, 0.0))
         begun = np.exp(-customers.hazard * max(day - wanted.leaving_days - now, 0.0)) - staying
         still = customers.leaves + wanted.leaving_days > day
-        unknown = staying + wanted.leaving_rate * begun
-        return np.where(customers.leaves > now, unknown, wanted.leaving_rate * still)
+        known = np.where(customers.leaves > day, 1.0, wanted.leaving_rate * still)
+        return np.where(customers.leaves > now, staying + wanted.leaving_rate * begun, known)
 
-    def _returned(self) -> np.ndarray:
-        by_community = self.catalogue.returned(self.config.communities.number)
-        taste = self.config.catalogue.taste
-        return taste * by_community[self.customers.community] + (1 - taste) * by_community.mean()
+    def _returned(self) -> Callable[[float], np.ndarray]:
+        # day -> the share that each customer sends back of what is bought then: [n].
+        by_community, taste = self.catalogue.returned(self.config.communities.number), self.config.catalogue.taste
+
+        def at(day: float) -> np.ndarray:
+            rate = by_community[min(int(day // PERIOD), len(by_community) - 1)]
+            return taste * rate[self.customers.community] + (1 - taste) * rate.mean()
+
+        return at
+
+
+def _steps(now: float, *, days: int) -> Iterator[tuple[float, float]]:
+    # From the first day whose orders may be sent back in the window to its end, cut wherever a campaign starts or ends.
+    first, last = max(now - RETURN_DAYS[1], 0.0), now + days
+    turns = np.arange(0, last, RESPONSE_DAYS)
+    turns = turns[(turns > first) & (turns < last)]
+    edges = np.unique(np.concatenate([np.arange(first, now, STEP), np.arange(now, last, STEP), turns, [last]]))
+    yield from zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+
+
+def _refunded(day: np.ndarray | float, *, now: float, days: int) -> np.ndarray:
+    # The share of the returns of an order of `day` that fall into the window.
+    low, high = RETURN_DAYS
+    until = np.clip((np.array([now, now + days])[:, None] - day - low) / (high - low), 0, 1)
+    return until[1] - until[0]
