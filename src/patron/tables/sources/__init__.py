@@ -1,4 +1,5 @@
-"""Where data comes from: a company's own files, or one of the public data sets, each in a module of its own."""
+"""Where data comes from: a company's own files, one of the public data sets, each in a module of its own, or a
+generated world."""
 
 from typing import Annotated
 
@@ -10,9 +11,12 @@ from patron.tables.sources import cdnow, complete_journey, online_retail_ii
 from patron.tables.sources.cdnow import CdnowConfig
 from patron.tables.sources.complete_journey import CompleteJourneyConfig
 from patron.tables.sources.online_retail_ii import OnlineRetailIIConfig
+from patron.tables.worlds.config import WorldConfig
+from patron.tables.worlds.truth import Truth
+from patron.tables.worlds.world import draw_truth, generate
 
 DataConfig = Annotated[
-    FilesConfig | CompleteJourneyConfig | CdnowConfig | OnlineRetailIIConfig, Field(discriminator="name")
+    FilesConfig | CompleteJourneyConfig | CdnowConfig | OnlineRetailIIConfig | WorldConfig, Field(discriminator="name")
 ]  # fmt: skip
 
 
@@ -27,8 +31,20 @@ def read(config: DataConfig) -> dict[str, pa.Table]:
             return cdnow.read(config)
         case OnlineRetailIIConfig():
             return online_retail_ii.read(config)
+        case WorldConfig():
+            return dict(generate(config).tables)
 
 
 def label(config: DataConfig) -> str:
     """What reports call the data."""
-    return config.label if isinstance(config, FilesConfig) else config.name
+    match config:
+        case FilesConfig():
+            return config.label
+        case WorldConfig():
+            return config.preset
+    return config.name
+
+
+def truth(config: DataConfig) -> Truth | None:
+    """What is latent in a world: the ceiling of any model. None for data of which nobody knows it."""
+    return draw_truth(config) if isinstance(config, WorldConfig) else None
