@@ -8,6 +8,8 @@ from omegaconf import OmegaConf
 
 from patron.config import BenchmarkConfig, Config, ConfigError, dump, load
 from patron.serving.score import ScoreConfig
+from patron.tables.sources import label
+from patron.tables.worlds.config import WorldConfig
 
 SCHEMAS = {"config": Config, "benchmark": BenchmarkConfig}
 
@@ -67,7 +69,9 @@ def test_every_option_of_a_group_loads(group: str, option: str) -> None:
 @pytest.mark.parametrize("option", options("data"))
 def test_every_data_set_loads(option: str) -> None:
     files = ["data.path=/my/shop", "data.tables={orders:{file:orders.csv}}"] if option == "files" else []
-    assert load(composed("config", f"data={option}", *files), schema=Config).data.name == option
+    config = load(composed("config", f"data={option}", *files), schema=Config)
+    assert option in (config.data.name, label(config.data))  # a world has the name of its preset
+    assert load(dump(config), schema=Config) == config
 
 
 def test_score_loads_and_survives_a_dump() -> None:
@@ -81,6 +85,24 @@ def test_an_experiments_file_wins_over_the_groups_it_chooses(tmp_path: Path) -> 
     folder = write_experiment(tmp_path, data=tmp_path, text=text + "split: {{test: ['2017-07-01']}}\n")
     task = load(composed("config", "experiment=my_shop", config_dir=folder), schema=Config).task
     assert (str(task.horizon), task.target, str(task.population)) == ("6m", "gross", "12m")
+
+
+def test_an_experiment_may_choose_a_world_and_change_it(tmp_path: Path) -> None:
+    text = "# @package _global_\ndefaults: [{{override /data: shop}}]\nname: mine\n"
+    text += "data: {{seed: 3, contacts: {{reach: 0.5}}}}\nsplit: {{test: ['2023-07-01']}}\n"
+    folder = write_experiment(tmp_path, data=tmp_path, text=text)
+    data = load(composed("config", "experiment=my_shop", config_dir=folder), schema=Config).data
+    assert isinstance(data, WorldConfig)
+    assert (data.preset, data.seed, data.contacts.reach) == ("shop", 3, 0.5)
+    assert (data.customers, data.contacts.response) == (5000, 0.2)  # of the preset, and of world.yaml below it
+
+
+def test_a_slip_in_a_world_names_its_key() -> None:
+    found = mistakes("data=tiny", "data.contacts.reach=2", "+data.catalogue.line=3", "data.calendar.start=soon")
+    assert found["data.contacts.reach"] == "Input should be less than or equal to 1 (it is 2)"
+    assert found["data.catalogue.line"] == "no such key; did you mean 'lines'?"
+    assert found["data.calendar.start"].startswith("'soon' is no date")
+    assert len(found) == 3
 
 
 def test_an_experiments_file_wins_over_the_root(tmp_path: Path) -> None:
