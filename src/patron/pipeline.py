@@ -20,7 +20,8 @@ from patron.evaluation.metrics import Metric, metrics_for
 from patron.reporting.tensorboard import log_embeddings, log_run
 from patron.run import RunFolder, command, commit
 from patron.tables.database import Database
-from patron.tables.sources import DataConfig, label, read, world_of
+from patron.tables.sources import DataConfig, label, read
+from patron.tables.sources import truth as truth_of
 from patron.tables.validate import validate
 from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
@@ -74,7 +75,7 @@ def prepare(config: Config) -> Experiment:
     for fold, answer in zip(parts, answers, strict=True):
         log.info("fold %s: %s", fold.name, _sizes(fold, answer))
     frames = [answer.frame.assign(fold=fold.name) for fold, answer in zip(parts, answers, strict=True)]
-    return Experiment(config, db, parts, pd.concat(frames, ignore_index=True), world_of(config.data))
+    return Experiment(config, db, parts, pd.concat(frames, ignore_index=True), truth_of(config.data))
 
 
 def run_all(config: Config) -> pd.DataFrame:

@@ -90,7 +90,7 @@ class CalendarConfig:
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ContactConfig:
-    """Campaigns every 28 days draw as many customers as the share `reach` (some twice: see `purchases.reached`); who
+    """Campaigns every 28 days reach the share `reach` of the customers; who
     responds (on average the share `response`) orders at `lift` times the own pace on top for 14 days, at `discount`.
     Interactions are a year and active customer, complaints a share of the orders; around the leaving the former get
     fewer and the latter more frequent."""

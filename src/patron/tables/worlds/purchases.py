@@ -72,22 +72,12 @@ def value_at(customers: Customers, *, day: np.ndarray | float, config: WorldConf
     return customers.value * np.where(mature, np.exp(config.communities.value_effect * customers.level), 1.0)
 
 
-def reached(config: WorldConfig) -> float:
-    """The share of the customers whom one campaign reaches: of as many as `reach` drawn, some are drawn twice."""
-    campaigns = len(campaign_days(config.calendar))
-    return 1 - (1 - config.contacts.reach / campaigns) ** campaigns if campaigns else 0.0
-
-
 def draw_touches(rng: np.random.Generator, customers: Customers, *, config: WorldConfig) -> Touches:
-    """Every campaign reaches the share `reached` of the customers who have come and not yet gone."""
-    starts, reach = campaign_days(config.calendar), config.contacts.reach
-    number = rng.binomial(len(starts), reach, len(customers)) if reach else np.zeros(len(customers), dtype=int)
-    owner = np.repeat(np.arange(len(customers)), number)
-    campaign = rng.integers(0, max(len(starts), 1), len(owner))
-    _, once = np.unique(owner * len(starts) + campaign, return_index=True)
-    owner, campaign = owner[once], campaign[once]
-    there = (starts[campaign] > customers.arrives[owner]) & (starts[campaign] < gone(customers, config)[owner])
-    owner, campaign = owner[there], campaign[there]
+    """Every campaign reaches a share of the customers who have come and not yet gone."""
+    starts, until = campaign_days(config.calendar), gone(customers, config)
+    drawn = rng.random((len(customers), len(starts)), dtype=np.float32) < config.contacts.reach
+    there = (starts > customers.arrives[:, None]) & (starts < until[:, None])
+    owner, campaign = np.nonzero(drawn & there)
     return Touches(owner, campaign, rng.random(len(owner)) < customers.response[owner])
 
 

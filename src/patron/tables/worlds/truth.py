@@ -13,7 +13,7 @@ import numpy as np
 
 from patron.tables.worlds.config import WorldConfig
 from patron.tables.worlds.latent import CAMPAIGN_DAYS, PERIOD, RESPONSE_DAYS, RETURN_DAYS, Catalogue, Customers
-from patron.tables.worlds.purchases import pace, rate_at, reached, value_at
+from patron.tables.worlds.purchases import pace, rate_at, value_at
 
 STEP = 7.0  # days
 
@@ -70,7 +70,7 @@ class Truth:
         own, value = rate_at(customers, day=day, config=config), value_at(customers, day=day, config=config)
         if not started <= day < started + RESPONSE_DAYS:
             return there * own, there * own * value
-        responds = reached(config) * customers.response * (customers.arrives < started)
+        responds = config.contacts.reach * customers.response * (customers.arrives < started)
         brought = config.contacts.lift * responds * rate_at(customers, day=started, config=config)
         return there * (own + brought), there * (own + brought * (1 - config.contacts.discount)) * value
 
