@@ -16,6 +16,7 @@ from patron.days import midnight
 from patron.estimators import BTYDConfig, Estimator, EstimatorConfig, LastWindowConfig, LightGBMConfig, ZeroConfig
 from patron.nn.heads import HeadConfig
 from patron.tables.database import Database
+from patron.tables.schema import TABLES
 from patron.task.split import Fold, folds
 from patron.testing import scrambled_after
 
@@ -97,9 +98,14 @@ def test_every_estimator_is_tested() -> None:
 def test_the_scramble_changes_the_future_and_nothing_else(shop: Database, other: Database) -> None:
     for name, table in shop.upto(TEST).tables.items():
         assert other.upto(TEST)[name].equals(table), name
-    for name in ("orders", "order_items", "returns", "campaigns"):
+    timed = [name for name, schema in TABLES.items() if schema.time]
+    assert len(timed) == 8  # customers by their registration
+    for name in (*timed, "order_items"):
         assert shop[name].num_rows > shop.upto(TEST)[name].num_rows, f"nothing to scramble in {name}"
         assert not other[name].equals(shop[name]), name
+    for name in ("order_items", "order_events", "returns"):
+        assert set(other[name]["order_id"].to_pylist()) <= set(other["orders"]["order_id"].to_pylist()), name
+    assert set(other["orders"]["customer_id"].to_pylist()) <= set(other["customers"]["customer_id"].to_pylist())
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -11,54 +11,50 @@ from patron.days import midnight
 from patron.tables.database import Database
 from patron.tables.schema import TABLES
 
+_START, _DAYS = np.datetime64("2020-01-01"), 546
+_NEWCOMERS = 5
+_NOISY = (
+    "refund_amount", "amount", "price", "quantity", "value", "loyalty_points", "points_earned", "points_redeemed",
+)  # fmt: skip
+
 
 def small_shop(*, customers: int = 150, seed: int = 0) -> Database:
     """A shop of 2020-01-01 to 2021-06-30 with tastes: customers buy mostly from one of four categories, at a rate of
     their own.
 
-    All tables that reach features or graph are there: returns, campaigns, and one customer (id 0) who never ordered.
+    All eleven tables have rows. One customer (id 0) never ordered, nor did five more than `customers`, who register in
+    the last quarter only. Customers 1 and 2 share an e-mail address, 3 and 4 a phone number.
     """
     rng = np.random.default_rng(seed)
     rate, taste = rng.gamma(1.5, 6, customers), rng.integers(0, 4, customers)
     joined = rng.integers(0, 300, customers)
     owner = np.repeat(np.arange(1, customers), rng.poisson(rate[1:]) + 1)
-    day = joined[owner] + (rng.random(len(owner)) ** 1.3 * (546 - joined[owner])).astype(int)
-    order_date = (
-        np.datetime64("2020-01-01")
-        + day.astype("timedelta64[D]")
-        + rng.integers(8 * 3600, 20 * 3600, len(owner)).astype("timedelta64[s]")
-    )
+    day = joined[owner] + (rng.random(len(owner)) ** 1.3 * (_DAYS - joined[owner])).astype(int)
+    order_date = _START + _days(day) + rng.integers(8 * 3600, 20 * 3600, len(owner)).astype("timedelta64[s]")
     order = np.repeat(np.arange(len(owner)), rng.integers(1, 5, len(owner)))
     at_home = rng.random(len(order)) < 0.8
     category = np.where(at_home, taste[owner[order]], rng.integers(0, 4, len(order)))
     product = category * 10 + rng.integers(0, 10, len(order))
     price = np.round(2 + 3 * category + (product % 10) + rng.random(len(order)), 2)
     quantity = rng.integers(1, 4, len(order)).astype(float)
+    lines = {"order_id": order, "product_id": product, "quantity": quantity, "price": price}
+    north = rng.random(customers) < 0.7
+    returns = _returns(rng, order=order, product=product, owner=owner, order_date=order_date, amount=price * quantity)
+    mailed = _START + _days(rng.integers(152, 532, customers))
+    # What was added later is drawn by a generator of its own, so that orders and returns stay what they were.
+    later = np.random.default_rng([seed, 1])
     frames = {
-        "customers": {
-            "customer_id": np.arange(customers),
-            "geo": np.where(rng.random(customers) < 0.7, "north", "south"),
-            "registration_date": np.datetime64("2020-01-01") + joined.astype("timedelta64[D]"),
-        },
+        "customers": _customers(later, joined=joined, north=north),
         "orders": {"order_id": np.arange(len(owner)), "customer_id": owner, "order_date": order_date},
-        "order_items": {
-            "order_id": order,
-            "product_id": product,
-            "quantity": quantity,
-            "price": price,
-            "amount": np.round(price * quantity, 2),
-        },
-        "products": {"product_id": np.arange(40), "category_id": np.arange(40) // 10},
+        "order_items": {**lines, "amount": np.round(price * quantity, 2)},
+        "products": _products(later),
         "categories": {"category_id": np.arange(4), "name": np.array(["tea", "cups", "pots", "books"])},
-        "returns": _returns(
-            rng, order=order, product=product, owner=owner, order_date=order_date, amount=price * quantity
-        ),
-        "campaigns": {
-            "campaign_id": np.arange(customers) % 5,
-            "customer_id": np.arange(customers),
-            "campaign_type": np.full(customers, "mail"),
-            "campaign_date": np.datetime64("2020-06-01") + rng.integers(0, 380, customers).astype("timedelta64[D]"),
-        },
+        "returns": {**returns, "return_reason": later.choice(["broken", "late", "unwanted"], len(returns["order_id"]))},
+        "campaigns": _campaigns(later, mailed=mailed),
+        "order_events": _order_events(later, order_date=order_date),
+        "interactions": _interactions(later, joined=joined),
+        "loyalty": _loyalty(later, joined=joined),
+        "external": _external(later),
     }
     return Database("small_shop", {name: _arrow(name, pd.DataFrame(frame)) for name, frame in frames.items()})
 
@@ -67,12 +63,16 @@ def scrambled_after(db: Database, *, cutoff: date, seed: int = 0) -> Database:
     """`db` with every row later than `cutoff` changed: other customers, products, amounts and times, a third of them
     gone, some twice.
 
-    Whatever is known at the cutoff is as it was, row for row.
+    Whatever is known at the cutoff is as it was, row for row. Order items, events and returns of later orders name
+    orders that are there; customers stay who have orders.
     """
     rng = np.random.default_rng(seed)
     past = db.upto(cutoff)
     tables = {name: _scrambled(name, table, past[name], cutoff=cutoff, rng=rng) for name, table in db.tables.items()}
     tables["order_items"] = _scrambled_items(db, past, orders=tables["orders"], rng=rng)
+    tables["customers"] = _scrambled_customers(db, past, orders=tables["orders"], rng=rng)
+    for name in ("order_events", "returns"):
+        tables[name] = _on_orders(tables[name], past[name], orders=tables["orders"], rng=rng)
     return Database(db.name, tables)
 
 
@@ -84,17 +84,120 @@ def shuffled(db: Database, *, seed: int = 0) -> Database:
     )
 
 
+# --- the tables of the small shop
+
+
+def _days(number: np.ndarray) -> np.ndarray:
+    return number.astype("timedelta64[D]")
+
+
+def _customers(rng: np.random.Generator, *, joined: np.ndarray, north: np.ndarray) -> dict[str, np.ndarray]:
+    known, number = len(joined), len(joined) + _NEWCOMERS
+    ids = np.arange(number)
+    joins = np.concatenate([joined, rng.integers(470, _DAYS, _NEWCOMERS)])
+    mail, phone = np.where(ids == 2, 1, ids), np.where(ids == 4, 3, ids)
+    return {
+        "customer_id": ids,
+        "geo": np.where(np.concatenate([north, rng.random(number - known) < 0.7]), "north", "south"),
+        "registration_date": _START + _days(joins),
+        "age_band": rng.choice(["18-34", "35-54", "55+"], number),
+        "household_size": rng.integers(1, 6, number).astype(float),
+        "first_name": rng.choice(["Ada", "Ben", "Cleo", "Dan"], number),
+        "email": np.array([f"{'C' if k == 2 else 'c'}ustomer{m}@example.com" for k, m in enumerate(mail)]),
+        "phone": np.array([f"+49 30{' ' if k % 2 else '-'}{55_000 + p}" for k, p in enumerate(phone)]),
+    }
+
+
+def _products(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    ids = np.arange(40)
+    price = 2.5 + 3.0 * (ids // 10) + ids % 10
+    return {
+        "product_id": ids,
+        "product_name": np.array([f"product {k}" for k in ids]),
+        "category_id": ids // 10,
+        "price": price,
+        "cost": np.round(price * rng.uniform(0.4, 0.8, len(ids)), 2),
+        "brand": rng.choice(["acme", "blue", "crown"], len(ids)),
+    }
+
+
 def _returns(rng: np.random.Generator, **lines: np.ndarray) -> dict[str, np.ndarray]:
     sent = np.flatnonzero(rng.random(len(lines["order"])) < 0.05)
     order = lines["order"][sent]
-    later = rng.integers(1, 30, len(sent)).astype("timedelta64[D]")
     return {
         "return_id": np.arange(len(sent)),
         "order_id": order,
         "product_id": lines["product"][sent],
         "customer_id": lines["owner"][order],
-        "return_date": lines["order_date"][order] + later,
+        "return_date": lines["order_date"][order] + _days(rng.integers(1, 30, len(sent))),
         "refund_amount": np.round(lines["amount"][sent], 2),
+    }
+
+
+def _campaigns(rng: np.random.Generator, *, mailed: np.ndarray) -> dict[str, np.ndarray]:
+    first, second = np.arange(len(mailed)), rng.integers(0, len(mailed), 2 * len(mailed))
+    texted = _START + _days(rng.integers(60, _DAYS, len(second)))
+    number = len(first) + len(second)
+    return {
+        "campaign_id": np.concatenate([first % 5, 5 + second % 3]),
+        "customer_id": np.concatenate([first, second]),
+        "campaign_type": np.concatenate([np.full(len(first), "mail"), np.array(["sms", "call"])[second % 2]]),
+        "campaign_date": np.concatenate([mailed, texted]),
+        "campaign_response": (rng.random(number) < 0.3).astype(float),
+    }
+
+
+def _order_events(rng: np.random.Generator, *, order_date: np.ndarray) -> dict[str, np.ndarray]:
+    ids = np.arange(len(order_date))
+    shipped = order_date + _days(rng.integers(1, 4, len(ids)))
+    delivered = shipped + _days(rng.integers(1, 9, len(ids)))
+    cancelled, arrived = rng.random(len(ids)) < 0.04, rng.random(len(ids)) < 0.9
+    sent, came = np.flatnonzero(~cancelled), np.flatnonzero(~cancelled & arrived)
+    gone = np.flatnonzero(cancelled)
+    return {
+        "order_id": np.concatenate([sent, came, gone]),
+        "event_type": np.repeat(["shipped", "delivered", "cancelled"], [len(sent), len(came), len(gone)]),
+        "event_date": np.concatenate([shipped[sent], delivered[came], shipped[gone]]),
+    }
+
+
+def _interactions(rng: np.random.Generator, *, joined: np.ndarray) -> dict[str, np.ndarray]:
+    owner = np.repeat(np.arange(len(joined)), rng.poisson(4, len(joined)))
+    kind = rng.choice(["visit", "call", "complaint"], len(owner), p=[0.7, 0.2, 0.1])
+    return {
+        "interaction_id": np.arange(len(owner)),
+        "customer_id": owner,
+        "interaction_date": _START + _days(rng.integers(joined[owner], _DAYS)),
+        "interaction_type": kind,
+        "interaction_details": np.array([f"{what} number {k}" for k, what in enumerate(kind)]),
+    }
+
+
+def _loyalty(rng: np.random.Generator, *, joined: np.ndarray) -> dict[str, np.ndarray]:
+    # A row is a state: the level and the points from that day on.
+    changes = np.where(np.arange(len(joined)) % 2 == 0, rng.integers(1, 6, len(joined)), 0)
+    owner = np.repeat(np.arange(len(joined)), changes)
+    nth = np.arange(len(owner)) - np.repeat(np.cumsum(changes) - changes, changes)
+    earned = rng.integers(10, 200, len(owner)).astype(float)
+    return {
+        "loyalty_id": np.arange(len(owner)),
+        "customer_id": owner,
+        "loyalty_date": _START + _days(joined[owner] + 45 * nth + rng.integers(0, 45, len(owner))),
+        "membership_level": np.array(["bronze", "silver", "gold"])[np.minimum(nth // 2, 2)],
+        "loyalty_points": 100.0 * (nth + 1) + earned,
+        "points_earned": earned,
+        "points_redeemed": np.where(rng.random(len(owner)) < 0.3, np.round(earned / 2), 0.0),
+    }
+
+
+def _external(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    weeks = np.arange(-5, _DAYS // 7 + 1)
+    mood = 100 + np.cumsum(rng.normal(0, 1, len(weeks)))
+    searches = 50 + 10 * np.sin(2 * np.pi * weeks / 52) + rng.normal(0, 1, len(weeks))
+    return {
+        "date": np.tile(_START + _days(7 * weeks), 2),
+        "series": np.repeat(["consumer_mood", "searches"], len(weeks)),
+        "value": np.round(np.concatenate([mood, searches]), 3),
     }
 
 
@@ -105,23 +208,34 @@ def _arrow(name: str, frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
 
 
+# --- another future
+
+
 def _scrambled(name: str, table: pa.Table, past: pa.Table, *, cutoff: date, rng: np.random.Generator) -> pa.Table:
     time, frame = TABLES[name].time, table.to_pandas()
-    if time is None or frame.empty:
+    if time is None or name == "customers" or frame.empty:
         return table
-    later = frame[frame[time] > midnight(cutoff)]
+    later = _changed(frame[frame[time] > midnight(cutoff)], name=name, rng=rng)
+    return _appended(past, later[rng.random(len(later)) < 2 / 3])
+
+
+def _scrambled_customers(db: Database, past: Database, *, orders: pa.Table, rng: np.random.Generator) -> pa.Table:
+    known, frame = past["customers"]["customer_id"].to_pandas(), db["customers"].to_pandas()
+    later = _changed(frame[~frame["customer_id"].isin(known)], name="customers", rng=rng)
+    needed = later["customer_id"].isin(orders["customer_id"].to_pandas())
+    return _appended(past["customers"], later[needed | (rng.random(len(later)) < 2 / 3)])
+
+
+def _changed(later: pd.DataFrame, *, name: str, rng: np.random.Generator) -> pd.DataFrame:
+    time = TABLES[name].time
     for column in later.columns.drop([key for key in (TABLES[name].key,) if key]):
         later = later.assign(**{column: rng.permutation(later[column].to_numpy())})
-    later = later.assign(
-        **{time: later[time] + pd.to_timedelta(rng.integers(1, 40, len(later)), unit="D"), **_noise(later, rng)}
-    )
-    kept = later[rng.random(len(later)) < 2 / 3]
-    return pa.concat_tables([past, pa.Table.from_pandas(kept, schema=table.schema, preserve_index=False)])
+    moved = later[time] + pd.to_timedelta(rng.integers(1, 40, len(later)), unit="D")
+    return later.assign(**{str(time): moved}).assign(**_noise(later, rng))
 
 
 def _noise(frame: pd.DataFrame, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
-    money = [column for column in ("refund_amount", "amount", "price", "quantity") if column in frame]
-    return {column: frame[column].to_numpy() * rng.uniform(2, 9, len(frame)) for column in money}
+    return {name: frame[name].to_numpy() * rng.uniform(2, 9, len(frame)) for name in _NOISY if name in frame}
 
 
 def _scrambled_items(db: Database, past: Database, *, orders: pa.Table, rng: np.random.Generator) -> pa.Table:
@@ -131,6 +245,16 @@ def _scrambled_items(db: Database, past: Database, *, orders: pa.Table, rng: np.
     ids = ids[~ids.isin(known)].to_numpy()
     drawn = later.sample(frac=1.5, replace=True, random_state=int(rng.integers(2**31)))
     drawn = drawn.assign(order_id=rng.choice(ids, len(drawn)), **_noise(drawn, rng))
-    return pa.concat_tables(
-        [past["order_items"], pa.Table.from_pandas(drawn, schema=db["order_items"].schema, preserve_index=False)]
-    )
+    return _appended(past["order_items"], drawn)
+
+
+def _on_orders(table: pa.Table, past: pa.Table, *, orders: pa.Table, rng: np.random.Generator) -> pa.Table:
+    """`table` with another order for each later row whose own is gone."""
+    later, ids = table.slice(past.num_rows).to_pandas(), orders["order_id"].to_pandas()
+    gone = later["order_id"].notna() & ~later["order_id"].isin(ids)
+    later.loc[gone, "order_id"] = rng.choice(ids.to_numpy(), int(gone.sum()))
+    return _appended(past, later)
+
+
+def _appended(past: pa.Table, later: pd.DataFrame) -> pa.Table:
+    return pa.concat_tables([past, pa.Table.from_pandas(later, schema=past.schema, preserve_index=False)])
