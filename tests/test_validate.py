@@ -11,7 +11,7 @@ import pytest
 from dirt import AMOUNT, CLEAN, CORE, DIRT, ORDER, Dirt, Plant, add, arrow, each, edit
 
 from patron.tables.schema import ARROW, TABLES, Column, TableSchema
-from patron.tables.validate import InvalidTables, Report, Validated, validate
+from patron.tables.validate import InvalidTables, Report, Validated, Violation, validate
 
 TODAY = date(2024, 6, 30)
 
@@ -30,8 +30,15 @@ def refusal(raw: Mapping[str, pa.Table], mode: Any = "strict") -> InvalidTables:
     return caught.value
 
 
+UNDATED = "known from the beginning: no time column"  # true of every shop's products and categories
+
+
+def found(report: Report) -> list[Violation]:
+    return [violation for violation in report.violations if violation.rule != UNDATED]
+
+
 def rules(report: Report) -> list[tuple[str, str]]:
-    return [(violation.where, violation.rule) for violation in report.violations]
+    return [(violation.where, violation.rule) for violation in found(report)]
 
 
 def assert_accounted(raw: Mapping[str, pa.Table], done: Validated) -> None:
@@ -70,10 +77,61 @@ def test_repair_accounts_for_every_row_and_leaves_a_valid_database(dirt: Dirt) -
 
 
 def test_clean_tables_pass_with_an_empty_report() -> None:
-    done = strict(arrow())
-    assert done.report.violations == ()
-    assert str(done.report) == "tables of 'shop', mode='strict': error 0, warning 0, info 0"
-    assert_accounted(arrow(), done)
+    done = strict(arrow(only=("customers", "orders", "order_items", "external")))
+    assert strict(arrow(only=("customers", "orders"))).report.violations == ()
+    assert rules(done.report) == [("products.product_id", "table not there")]
+    assert rules(strict(arrow()).report) == []
+    assert_accounted(arrow(), strict(arrow()))
+
+
+def test_tables_without_a_time_are_said_to_be_known_from_the_beginning() -> None:
+    def lines(raw: Mapping[str, pa.Table]) -> dict[str, tuple[str, int]]:
+        return {v.where: (v.severity, v.count) for v in strict(raw).report.violations if v.rule == UNDATED}
+
+    assert lines(arrow()) == {"products": ("info", 2), "categories": ("info", 2)}
+    plain = arrow()
+    plain["customers"] = plain["customers"].drop_columns("registration_date")
+    never = arrow(each("customers", "registration_date", lambda _: None))
+    for raw in (plain, never):
+        assert lines(raw)["customers"] == ("info", 3)
+        assert "mend: add registration_date, if it is known" in str(strict(raw).report)
+
+
+CONTACTS = {
+    "email": (["A@x.com ", "a@X.com", "b@x.com", None, "no e-mail"], ["1 and 2"], "e-mail address"),
+    "e_mail": (["a@x.com", None, "a@x.com", "b@x.com", "b@x.com"], ["1 and 3", "4 and 5"], "e-mail address"),
+    "Mobile": (["+49 30 55-55", "(49) 305555", None, "12", "12"], ["1 and 2"], "phone number"),
+    "tel": ([305555123, 7, 305555123, 305555123, None], ["1 and 3"], "phone number"),
+}
+
+
+@pytest.mark.parametrize("column", CONTACTS)
+def test_customers_who_share_a_contact_are_a_warning_that_does_not_name_it(column: str) -> None:
+    values, pairs, what = CONTACTS[column]
+    raw = arrow(add("customers", customer_id=4), add("customers", customer_id=5), only=CORE)
+    raw["customers"] = raw["customers"].append_column(column, pa.array(values))
+    report = strict(raw).report
+    (warning,) = found(report)
+    count = 3 if column == "tel" else 2 * len(pairs)
+    assert (warning.where, warning.severity, warning.rule) == (
+        f"customers.{column}", "warning", f"customers who share the {what} of another",
+    )  # fmt: skip
+    assert (warning.count, warning.share, warning.samples) == (count, count / 5, tuple(pairs))
+    assert "merge them" in warning.mend
+    said = str(report) + json.dumps(report.to_rows())
+    assert not any(str(value).strip() in said for value in values if value and len(str(value)) > 5)
+
+
+def test_customers_with_contacts_of_their_own_are_no_warning() -> None:
+    raw = arrow(only=CORE)
+    for column, values in {"email": ["a@x.com", "b@x.com", None], "newsletter": ["yes", "yes", "yes"]}.items():
+        raw["customers"] = raw["customers"].append_column(column, pa.array(values))
+    assert found(strict(raw).report) == []
+    many = arrow(*(add("customers", customer_id=k) for k in range(4, 20)), only=CORE)
+    pairs = pa.array([f"{k // 2}@x.com" for k in range(19)])
+    many["customers"] = many["customers"].append_column("email", pairs)
+    (warning,) = found(strict(many).report)
+    assert (warning.count, warning.samples) == (18, ("1 and 2", "3 and 4", "5 and 6", "7 and 8", "9 and 10"))
 
 
 def test_columns_have_the_kinds_of_the_schema_and_others_are_kept() -> None:
@@ -98,6 +156,7 @@ def test_all_violations_are_reported_at_once() -> None:
     error = refusal(arrow(*dirty, only=CORE))
     category = ("products.category_id", "not in table categories")
     assert set(rules(error.report)) == {(ORDER, "exact copies of a row"), category, (AMOUNT, "below 0")}
+    assert error.report.of("info")
     assert all(f"{where} " in str(error) for where, _ in rules(error.report))
     assert len(json.loads(json.dumps(error.report.to_rows()))) == len(error.report.violations)
 
@@ -213,7 +272,7 @@ def test_odd_but_legal_is_a_warning_and_changes_nothing(plant: Plant, expected: 
 def test_a_missing_amount_is_quantity_times_price() -> None:
     done = strict(arrow(edit("order_items", 0, amount=None), only=CORE))
     assert done.database["order_items"]["amount"].to_pylist() == [10.0, 7.0, 5.0, 3.25]
-    assert [(v.severity, v.fixed) for v in done.report.violations] == [("info", 1)]
+    assert [(v.severity, v.fixed) for v in found(done.report)] == [("info", 1)]
     raw = arrow(edit("order_items", 3, quantity=1.0, price=3.0), only=CORE)
     raw["order_items"] = raw["order_items"].drop_columns("amount")
     done = strict(raw)

@@ -14,8 +14,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from patron.tables.checks.duplicates import duplicates
 from patron.tables.checks.enforce import count_rows, derive_parents, emptied, enforce
-from patron.tables.checks.presence import absences
+from patron.tables.checks.presence import absences, undated
 from patron.tables.checks.report import InvalidTables, Mode, Report, RowCount, Violation
 from patron.tables.checks.rules import rules_for
 from patron.tables.checks.staging import stage_all
@@ -47,7 +48,8 @@ def validate(raw: Mapping[str, pa.Table], *, name: str, mode: Mode, today: date)
         rules, rows = rules_for(readings, today=today), {table: stored[table].num_rows for table in stored}
         broken = list(enforce(connection, rules, readings=readings, rows=rows))
         derived = list(derive_parents(connection, readings))
-        found = (*absences(raw), *broken, *derived, *emptied(connection, readings))
+        twice = duplicates(connection, stored["customers"]) if "customer_id" in readings.get("customers", ()) else ()
+        found = (*absences(raw), *broken, *derived, *emptied(connection, readings), *twice, *undated(stored))
         staged = {table: list(columns) for table, columns in readings.items()} | {v.table: [v.column] for v in derived}
         report = Report(name, mode, found, _account(connection, raw, staged=staged, found=found))
         if report.refused:

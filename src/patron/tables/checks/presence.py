@@ -1,4 +1,7 @@
-"""What is not there: required tables and columns. No repair can invent them, so the report names what is there."""
+"""What is not there: required tables and columns. No repair can invent them, so the report names what is there.
+
+Where a time is missing that may be, the report says that the table counts as known from the beginning.
+"""
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
@@ -16,6 +19,24 @@ def absences(raw: Mapping[str, pa.Table]) -> tuple[Violation, ...]:
     for name in (name for name in TABLES if name in raw and (raw[name].num_rows or name in REQUIRED_TABLES)):
         found += [*_missing_columns(TABLES[name], raw[name]), *_repeated_columns(TABLES[name], raw[name])]
     return tuple(found)
+
+
+def undated(stored: Mapping[str, pa.Table]) -> Iterator[Violation]:
+    """A line for each table whose rows have no time, so that every cutoff sees all of them as they are today.
+
+    Order items have that of their order. Customers have none where no registration date is given.
+    """
+    for name, table in stored.items():
+        time = TABLES[name].time
+        dated = time is not None and time in table.column_names and table[time].null_count < table.num_rows
+        if not dated and name != "order_items" and (time is None or name == "customers"):
+            mend = (
+                "nothing to do if what its columns say was so at every cutoff; leave out the columns where it was not"
+            )
+            if time:
+                mend = f"add {time}, if it is known; {mend}"
+            rule = "known from the beginning: no time column"
+            yield Violation(name, "", rule, "info", table.num_rows, 1.0, (), mend)
 
 
 def _missing_tables(raw: Mapping[str, pa.Table]) -> Iterator[Violation]:
