@@ -24,7 +24,7 @@ CONFIGS = ROOT / "configs"
 SHARED = shlex.split(
     """
     evaluation.n_boot=20 split.max_cutoffs=2 split.step_days=60
-    features.windows=[30,90] features.lags=1 features.btyd=false features.top_categories=2
+    features.windows=[30,90] features.lags=1 features.groups=[rfm,windows,baskets] features.top_categories=2
     trainer.max_steps=4 trainer.steps_per_check=2 trainer.patience=2 trainer.warmup_steps=1 trainer.progress=false
     """
 )

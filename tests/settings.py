@@ -28,10 +28,10 @@ TREES = {
     "feature_fraction": 0.8, "bagging_fraction": 0.7, "bagging_freq": 1,
 }  # fmt: skip
 _SMALL = [
-    f"estimator=[{','.join(NAMES)}]", "graph=full", "task=90d", "task.population=null", "features.btyd=true",
+    f"estimator=[{','.join(NAMES)}]", "graph=full", "task=90d", "task.population=null",
     f"split.test=['{TEST}']", "split.validation=cutoff", "split.min_history_days=null",
     "split.train=['2020-09-01','2020-10-01']",
-    "features.windows=[30,91,182]", "features.lags=2", "features.top_categories=2",
+    "features.windows=[30,91,182]", "features.lags=2", "features.top_categories=2", "features.top_types=2",
     "graph.half_life_days=90", "graph.co_shopper={threshold:0.1,top_k:8,min_products:2}",
     "trainer={accelerator:cpu,devices:1,precision:32-true,max_steps:10,steps_per_check:5,patience:3,learning_rate:0.01}",
     "trainer={weight_decay:0.001,warmup_steps:2,gradient_clip:1.0,progress:false}",

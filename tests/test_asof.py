@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from math import log, nan, pi, sin, sqrt
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -23,12 +23,14 @@ from patron.features.asof import (
     specify,
 )
 from patron.features.btyd import fit_bgnbd, fit_gamma_gamma
+from patron.features.groups import Group
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 from patron.testing import scrambled_after, shuffled
 
 CUTOFF, MONTH = date(2020, 7, 1), Horizon(30, "days")
-CONFIG = FeatureConfig(windows=(7, 30, 91, 182, 365), lags=4, top_categories=5, btyd=False)
+GROUPS = tuple(group for group in get_args(Group) if group not in ("btyd", "twohop"))
+CONFIG = FeatureConfig(groups=GROUPS, windows=(7, 30, 91, 182, 365), lags=4, top_categories=5, top_types=2, columns={})
 
 
 def at(age: float) -> datetime:
@@ -113,8 +115,9 @@ def test_the_columns_are_what_the_history_supports(spec: FeatureSpec) -> None:
         lags=4,
         season=False,
         calendar=False,
+        groups=("attributes", "rfm", "windows", "percentiles", "baskets", "returns", "campaigns"),
+        columns=spec.columns,  # tests/test_columns.py
         top_categories=(2, 1),  # 70 and 15 were spent in them
-        btyd=False,
     )
 
 
@@ -190,7 +193,7 @@ def test_discounts_prices_and_campaigns(features: pd.DataFrame) -> None:
 
 def test_category_shares_and_mix(features: pd.DataFrame) -> None:
     entropy = -(log(1 / 3) / 3 + log(2 / 3) * 2 / 3)
-    shares = {"share_of_2": 2 / 3, "share_of_1": 1 / 3, "category_top_share": 2 / 3}
+    shares = {"share_of_2": 30 / 48, "share_of_1": 15 / 48, "category_top_share": 2 / 3}  # 3 were spent in no category
     assert_values(features.loc["ann"], shares)
     assert features.loc["ann", "category_entropy"] == pytest.approx(entropy, abs=1e-11)
     assert_values(features.loc["ben"], {"share_of_2": 1, "share_of_1": 0, "category_entropy": 0})
@@ -210,7 +213,7 @@ def test_percentiles_are_among_customers_with_an_order(features: pd.DataFrame) -
 def test_rows_are_the_customers_known_at_the_cutoff(features: pd.DataFrame) -> None:
     assert features.index.tolist() == ["ann", "ben", "cat", "dan"]
     assert features.index.name == "customer_id"
-    texts = features[["channel", "geo"]]
+    texts = features[["customer_channel", "customer_geo"]]
     assert texts.loc["ben"].tolist() == ["shop", "south"]
     assert texts.isna().sum().tolist() == [1, 0]
     assert (features.drop(columns=texts.columns).dtypes == np.float64).all()
@@ -225,8 +228,8 @@ def test_a_customer_without_orders_has_counts_of_zero(features: pd.DataFrame) ->
     assert_values(features.loc["cat"], dict.fromkeys(undefined, nan))
 
 
-def test_products_by_hand() -> None:
-    products = product_features(make_shop().upto(CUTOFF), cutoff=CUTOFF, horizon=MONTH, key="product_id")
+def test_products_by_hand(spec: FeatureSpec) -> None:
+    products = product_features(make_shop().upto(CUTOFF), cutoff=CUTOFF, spec=spec, key="product_id")
     assert products.index.tolist() == ["cup", "pot", "tea"]
     tea = {"buyers": 1, "buyers_repeated": 1, "buyers_recent": 1, "orders": 2, "quantity": 3, "revenue": 15}
     ages = {"last_sold": 15, "first_sold": 179.5, "revenue_recent": 5, "revenue_before": 0, "trend": log(6)}
@@ -236,8 +239,8 @@ def test_products_by_hand() -> None:
     assert_values(products.loc["pot"], pot | sold | {"trend": -log(41), "repeat_share": 0})
 
 
-def test_categories_by_hand() -> None:
-    categories = product_features(make_shop().upto(CUTOFF), cutoff=CUTOFF, horizon=MONTH, key="category_id")
+def test_categories_by_hand(spec: FeatureSpec) -> None:
+    categories = product_features(make_shop().upto(CUTOFF), cutoff=CUTOFF, spec=spec, key="category_id")
     assert categories.index.tolist() == [1, 2]
     assert_values(categories.loc[2], {"buyers": 2, "buyers_repeated": 1, "orders": 3, "revenue": 70, "last_sold": 5})
 
@@ -285,9 +288,9 @@ def test_orders_at_one_instant_have_an_order_of_their_own() -> None:
     assert_frame_equal(found, again, check_exact=True)
 
 
-def test_recent_sales_and_those_before_share_no_order() -> None:
+def test_recent_sales_and_those_before_share_no_order(spec: FeatureSpec) -> None:
     """Ages below 30 days, and of 30 to below 60: the order of 60 days ago is in neither."""
-    tea = product_features(make_odd_shop().upto(CUTOFF), cutoff=CUTOFF, horizon=MONTH, key="product_id").loc["tea"]
+    tea = product_features(make_odd_shop().upto(CUTOFF), cutoff=CUTOFF, spec=spec, key="product_id").loc["tea"]
     assert_values(tea, {"revenue": 30, "revenue_recent": 6 + 9 + 8, "revenue_before": 2 + 4})
 
 
@@ -304,7 +307,7 @@ def test_features_want_a_database_that_ends_at_the_cutoff(spec: FeatureSpec) -> 
         with pytest.raises(AssertionError, match="features at 2020-07-01 from a database that ends at"):
             customer_features(known, cutoff=CUTOFF, spec=spec)
         with pytest.raises(AssertionError, match="from a database that ends at"):
-            product_features(known, cutoff=CUTOFF, horizon=MONTH, key="product_id")
+            product_features(known, cutoff=CUTOFF, spec=spec, key="product_id")
         with pytest.raises(AssertionError, match="from a database that ends at"):
             order_features(known, cutoff=CUTOFF)
 
@@ -350,7 +353,7 @@ def test_windows_that_reach_before_the_first_order_are_unknown(two_years: tuple[
 # --- what must not matter
 
 QUARTER, FIRST, SECOND = Horizon(90, "days"), date(2020, 9, 1), date(2021, 1, 1)
-SHOP_CONFIG = FeatureConfig(windows=(14, 30, 182), lags=3, top_categories=3, btyd=True)
+SHOP_CONFIG = replace(CONFIG, groups=(*GROUPS, "btyd"), windows=(14, 30, 182), lags=3, top_categories=3)
 
 
 @pytest.fixture(scope="module")
@@ -361,9 +364,9 @@ def shop_spec(shop: Database) -> FeatureSpec:
 def every_frame(db: Database, *, spec: FeatureSpec) -> dict[str, pd.DataFrame]:
     past = db.upto(SECOND)
     return {
-        "customers": customer_features(past, cutoff=SECOND, spec=spec),
-        "products": product_features(past, cutoff=SECOND, horizon=QUARTER, key="product_id"),
-        "categories": product_features(past, cutoff=SECOND, horizon=QUARTER, key="category_id"),
+        "customers": customer_features(past, cutoff=SECOND, spec=spec, groups=(*spec.groups, "twohop")),
+        "products": product_features(past, cutoff=SECOND, spec=spec, key="product_id"),
+        "categories": product_features(past, cutoff=SECOND, spec=spec, key="category_id"),
         "orders": order_features(past, cutoff=SECOND),
     }
 
@@ -401,7 +404,7 @@ def test_neither_the_future_nor_the_order_of_rows_reaches_a_feature(
 
 def test_the_past_reaches_features(shop: Database, shop_spec: FeatureSpec, frames: dict[str, pd.DataFrame]) -> None:
     """The control of the test above."""
-    plain = replace(shop_spec, btyd=False)
+    plain = replace(shop_spec, groups=tuple(group for group in shop_spec.groups if group != "btyd"))
     for name, frame in every_frame(scrambled_after(shop, cutoff=FIRST), spec=plain).items():
         assert not frame.equals(frames[name][frame.columns]), name
 
@@ -422,7 +425,7 @@ def test_design_gives_each_row_its_own_cutoff_whatever_else_is_asked(
     for part in ([5, 4, 3, 2, 1, 0], [2, 0], [4]):
         asked = rows_of([customers[k] for k in part], [cutoffs[k] for k in part])
         assert_identical(design(shop, rows=asked, spec=shop_spec), whole.loc[part].reset_index(drop=True))
-    second = frames["customers"].loc[[2, 9, 0]].reset_index(drop=True)
+    second = frames["customers"].loc[[2, 9, 0], whole.columns].reset_index(drop=True)
     assert_identical(whole.loc[[1, 2, 4]].reset_index(drop=True), second)
     assert whole.loc[0, "tenure"] != whole.loc[2, "tenure"]
 
@@ -432,8 +435,8 @@ def test_design_refuses_customers_it_does_not_know(shop: Database, shop_spec: Fe
         design(shop, rows=rows_of([1, 777, 999], [SECOND] * 3), spec=shop_spec)
 
 
-def test_nothing_is_infinite(frames: dict[str, pd.DataFrame], features: pd.DataFrame) -> None:
-    hand = product_features(make_shop().upto(CUTOFF), cutoff=CUTOFF, horizon=MONTH, key="product_id")
+def test_nothing_is_infinite(frames: dict[str, pd.DataFrame], features: pd.DataFrame, spec: FeatureSpec) -> None:
+    hand = product_features(make_shop().upto(CUTOFF), cutoff=CUTOFF, spec=spec, key="product_id")
     for frame in (*frames.values(), features, hand):
         numbers = frame.select_dtypes("number")
         assert numbers.shape[1] > 4

@@ -21,7 +21,7 @@ from settings import ESTIMATORS, GNNS, SMALL, TEST, fit, rows_for, setting
 from patron.days import Horizon
 from patron.estimators import BTYD, RFM, Estimator, LastWindow, RFMConfig, Zero, build
 from patron.estimators.base import COLUMNS
-from patron.features.asof import purchase_history
+from patron.features.expected import purchase_history
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds

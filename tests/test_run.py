@@ -21,7 +21,7 @@ PREDICTIONS = pd.DataFrame({"customer_id": [1, 2], "ltv_mean": [3.0, 4.0]})
 REPORT = {"seed": 3, "metrics": {"spearman": 0.5}, "seconds": 1.5}
 SHORT = (
     "estimator=[last_window]", "split.max_cutoffs=1", "evaluation.n_boot=5", "trainer.progress=false",
-    "features.btyd=false", "features.windows=[30,90]", "features.lags=1", "seeds=[4,5]",
+    "features.groups=[attributes,rfm,windows,baskets]", "features.windows=[30,90]", "features.lags=1", "seeds=[4,5]",
 )  # fmt: skip
 
 

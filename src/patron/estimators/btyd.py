@@ -10,8 +10,9 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.estimators.base import Setting, Stored, predictions
-from patron.features.asof import FeatureSpec, design, expected, purchase_history, specify
+from patron.features.asof import FeatureSpec, design, specify
 from patron.features.btyd import BGNBD, GammaGamma, fit_bgnbd, fit_gamma_gamma
+from patron.features.expected import expected, purchase_history
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
@@ -46,7 +47,7 @@ class BTYD(Stored):
         _require_predictable(refit.target)
         self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         customers = TaskTable(_everybody(db), refit.horizon)
-        features = design(db, rows=customers, spec=self.spec)
+        features = design(db, rows=customers, spec=self.spec, groups=("rfm",))
         past = purchase_history(features[features["orders"] > 0])
         self.purchases = fit_bgnbd(past.frequency, past.recency, past.age, penalty=self.config.penalty)
         self.spend = fit_gamma_gamma(past.frequency + 1, past.monetary, penalty=self.config.penalty)
@@ -61,7 +62,7 @@ class BTYD(Stored):
         )
 
     def _at(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        features = design(db, rows=rows, spec=self.spec)
+        features = design(db, rows=rows, spec=self.spec, groups=("rfm",))
         bought = (features["orders"] > 0).to_numpy()
         days = self.spec.horizon.days_after(rows.cutoffs[0])
         past = purchase_history(features[bought])

@@ -151,11 +151,11 @@ class GNN(Stored):
         return _structure(db.upto(cutoff), cutoff=cutoff, config=self.setting.graph)
 
     def _nodes(self, db: Database, cutoff: date, shape: HeteroData) -> dict[str, pd.DataFrame]:
-        past, horizon = db.upto(cutoff), self.spec.horizon
+        past = db.upto(cutoff)
         tables = {
             "customer": lambda: customer_features(past, cutoff=cutoff, spec=self.spec),
-            "product": lambda: product_features(past, cutoff=cutoff, horizon=horizon, key="product_id"),
-            "category": lambda: product_features(past, cutoff=cutoff, horizon=horizon, key="category_id"),
+            "product": lambda: product_features(past, cutoff=cutoff, spec=self.spec, key="product_id"),
+            "category": lambda: product_features(past, cutoff=cutoff, spec=self.spec, key="category_id"),
             "order": lambda: order_features(past, cutoff=cutoff),
         }
         return {kind: tables[kind]().loc[shape[kind].ids] for kind in shape.node_types}

@@ -55,4 +55,5 @@ class LastWindow(Stored):
             return predictions(rows, mean=last_outcome(db, rows=rows))
         days = self.spec.horizon.days_after(rows.cutoffs[0])
         window = min(self.spec.windows, key=lambda w: abs(w - days))
-        return predictions(rows, mean=design(db, rows=rows, spec=self.spec)[f"net_{window}d"].clip(lower=0).to_numpy())
+        features = design(db, rows=rows, spec=self.spec, groups=("windows",))
+        return predictions(rows, mean=features[f"net_{window}d"].clip(lower=0).to_numpy())

@@ -1,5 +1,5 @@
-"""LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone or on
-all of them."""
+"""LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone, on
+what a customer's own row says, on all of them, or with what the other buyers of the same products did."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,21 +13,29 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.decode import Residuals
 from patron.estimators.base import Setting, Stored, predictions
-from patron.features.asof import RFM, TEXT, FeatureSpec, design, specify
+from patron.features.asof import RFM, FeatureSpec, design, specify
 from patron.features.encode import Encoder, encode, fit_encoder
+from patron.features.groups import Group
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LightGBMConfig:
-    """`params` are LightGBM's own. The number of trees is chosen on the validation rows, at most `max_trees`."""
+    """`params` are LightGBM's own. The number of trees is chosen on the validation rows, at most `max_trees`.
+
+    `features`: rfm is five columns; flat is attributes, rfm and windows, nothing of products or other customers; all is
+    every group of the run's features; twohop adds the two-hop aggregates to those.
+    """
 
     name: Literal["lightgbm"]
-    features: Literal["rfm", "all"]
+    features: Literal["rfm", "flat", "all", "twohop"]
     max_trees: Annotated[int, Field(gt=0)]
     patience: Annotated[int, Field(gt=0)]
     params: Mapping[str, float | int | str | bool]
+
+
+FLAT: tuple[Group, ...] = ("attributes", "rfm", "windows")
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,14 @@ def _fourth_root(spend: np.ndarray) -> np.ndarray:
 # root with an offset, since trees alone cut the heavy tail into steps. Chosen on validation rows (LOG.md,
 # 2026-11-22).
 SCALES = (Scale(np.log1p, offset=False), Scale(_fourth_root, offset=True))
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What LightGBM sees of rows [n, columns], and the spend that their past pace would come to: [n]."""
+
+    values: np.ndarray
+    pace: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,7 @@ class LightGBM(Stored):
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         first = train.at(train.cutoffs[0])
-        self.words = fit_encoder(design(db, rows=first, spec=self.spec)[list(TEXT)])
+        self.words = fit_encoder(self._design(db, first).select_dtypes(exclude="number"))
         known, checked, everything = (self._matrix(db, rows) for rows in (train, val, refit))
         self.scales = tuple(replace(scale, offset=scale.offset and refit.is_total) for scale in SCALES)
         boosted = []
@@ -99,21 +115,31 @@ class LightGBM(Stored):
             rows, mean=self.residuals.mean(location), median=median, rank=np.asarray(rank), low=low, high=high
         )
 
-    def _matrix(self, db: Database, rows: TaskTable) -> pd.DataFrame:
-        features = design(db, rows=rows, spec=self.spec)
-        if self.config.features == "rfm":
-            return features[list(RFM)]
-        words = encode(self.words, features[list(TEXT)])
-        return features.drop(columns=list(TEXT)).join(pd.DataFrame(words, index=features.index).add_prefix("text_"))
+    def _design(self, db: Database, rows: TaskTable) -> pd.DataFrame:
+        made = self.spec.groups
+        asked: Mapping[str, tuple[Group, ...]] = {
+            "rfm": ("rfm",),
+            "flat": tuple(group for group in made if group in FLAT),
+            "all": made,
+            "twohop": (*made, "twohop"),
+        }
+        features = design(db, rows=rows, spec=self.spec, groups=asked[self.config.features])
+        return features[list(RFM)] if self.config.features == "rfm" else features
+
+    def _matrix(self, db: Database, rows: TaskTable) -> Matrix:
+        features = self._design(db, rows)
+        words = encode(self.words, features)
+        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0)
+        return Matrix(np.hstack([features.select_dtypes("number").to_numpy(), words]), pace.to_numpy())
 
     def _boost(
         self,
-        matrix: pd.DataFrame,
+        matrix: Matrix,
         y: np.ndarray,
         *,
         scale: Scale,
         trees: int = 0,
-        valid: tuple[pd.DataFrame, np.ndarray] | None = None,
+        valid: tuple[Matrix, np.ndarray] | None = None,
     ) -> lightgbm.Booster:
         params: dict[str, Any] = {
             **self.config.params,
@@ -123,23 +149,23 @@ class LightGBM(Stored):
             "verbosity": -1,
         }
         # Column names may hold what LightGBM's JSON refuses, so it gets positions.
-        data = lightgbm.Dataset(matrix.to_numpy(), scale.forward(y), init_score=_offset(matrix, scale))
+        data = lightgbm.Dataset(matrix.values, scale.forward(y), init_score=_offset(matrix, scale))
         if valid is None:
             return lightgbm.train(params, data, num_boost_round=trees)
         rows, labels = valid
-        check = data.create_valid(rows.to_numpy(), scale.forward(labels), init_score=_offset(rows, scale))
+        check = data.create_valid(rows.values, scale.forward(labels), init_score=_offset(rows, scale))
         stop = lightgbm.early_stopping(self.config.patience, verbose=False)
         return lightgbm.train(params, data, num_boost_round=self.config.max_trees, valid_sets=[check], callbacks=[stop])
 
 
-def _apply(booster: lightgbm.Booster, matrix: pd.DataFrame, *, scale: Scale) -> np.ndarray:
-    boosted = np.asarray(booster.predict(matrix.to_numpy()), dtype=np.float64)
+def _apply(booster: lightgbm.Booster, matrix: Matrix, *, scale: Scale) -> np.ndarray:
+    boosted = np.asarray(booster.predict(matrix.values), dtype=np.float64)
     offset = _offset(matrix, scale)
     return boosted if offset is None else boosted + offset
 
 
-def _offset(matrix: pd.DataFrame, scale: Scale) -> np.ndarray | None:
-    return scale.forward(matrix["spend_pace"].fillna(0).to_numpy()) if scale.offset else None
+def _offset(matrix: Matrix, scale: Scale) -> np.ndarray | None:
+    return scale.forward(matrix.pace) if scale.offset else None
 
 
 def _log_spend(fourth_root: np.ndarray) -> np.ndarray:

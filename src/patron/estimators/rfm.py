@@ -55,7 +55,7 @@ class RFM(Stored):
         return predictions(rows, mean=cell["mean"].to_numpy(), median=cell["median"].to_numpy())
 
     def _cells(self, db: Database, rows: TaskTable) -> pd.DataFrame:
-        features = design(db, rows=rows, spec=self.spec)
+        features = design(db, rows=rows, spec=self.spec, groups=("percentiles",))
         percentile = features[list(_SCORES.values())].fillna({"recency_percentile": 1.0}).fillna(0.0)
         frame = (5 * percentile).apply(np.ceil).clip(1, 5).astype(int).set_axis(list(_SCORES), axis=1)
         frame["R"] = 6 - frame["R"]  # the most recent fifth scores 5, who never ordered 1

@@ -31,21 +31,27 @@ class Encoder:
 
 
 def fit_encoder(frame: pd.DataFrame, *, max_words: int = 8) -> Encoder:
-    """The encoder of the columns of `frame` that vary; of a text column, the `max_words` most frequent values."""
+    """The encoder of the columns of `frame` that vary; of a text column, the `max_words` most frequent values.
+
+    A column of one value that is missing in some rows varies too: a number keeps its flag, a text its word.
+    """
     numbers = frame.select_dtypes("number")
-    varied = [str(name) for name in frame if frame[name].nunique() > 1]
-    knots = {name: _knots(numbers[name].to_numpy(np.float64)) for name in varied if name in numbers}
-    flagged = tuple(name for name in knots if numbers[name].isna().any())
+    distinct = {str(name): frame[name].nunique() for name in frame}
+    gaps = {name: bool(frame[name].isna().any()) for name in distinct}
+    varied = [name for name in distinct if distinct[name] > 0 and distinct[name] + gaps[name] > 1]
+    knots = {n: _knots(numbers[n].to_numpy(np.float64)) for n in varied if n in numbers and distinct[n] > 1}
+    flagged = tuple(name for name in varied if name in numbers and gaps[name])
     vocabulary = {name: _words(frame[name], limit=max_words) for name in varied if name not in numbers}
     return Encoder(knots, flagged, vocabulary)
 
 
 def encode(encoder: Encoder, frame: pd.DataFrame) -> np.ndarray:
-    """`frame` as [n, encoder.width] float32: normal scores, missing flags, one-hot words; unseen words are all 0."""
+    """`frame` as [n, encoder.width] float32: normal scores, missing flags, one-hot words; unseen and missing words are
+    all 0."""
     parts = [_normal_scores(frame[name].to_numpy(np.float64), *knots) for name, knots in encoder.knots.items()]
     parts += [frame[name].isna().to_numpy(np.float32) for name in encoder.flagged]
     parts += [
-        (frame[name] == word).to_numpy(np.float32) for name, words in encoder.vocabulary.items() for word in words
+        frame[name].isin([word]).to_numpy(np.float32) for name, words in encoder.vocabulary.items() for word in words
     ]
     return np.stack(parts, axis=1).astype(np.float32) if parts else np.zeros((len(frame), 0), dtype=np.float32)
 

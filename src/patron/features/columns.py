@@ -1,0 +1,152 @@
+"""What every column of every table is, told from the first cutoff of a fit: a kind by its schema, name and values.
+
+Canonical columns have the kind of schema.py; free texts (`product_name`, `interaction_details`, `categories.name`) are
+text. Of the others, in this order: a personal field is `personal`, `id`, `*_id` and what differs in each of 50 or more
+rows (texts and integers) is `id`, times are `date`, numbers and booleans are `number` (codes too, until they are set to
+category), texts of at most 50 values are `category`, all other texts are `text`. Ids and personal fields never become
+features; text does so only when it is set to category, by its most frequent values.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from patron.tables.database import Database
+from patron.tables.engine import query
+from patron.tables.personal import LOOKS_LIKE_EMAIL, LOOKS_LIKE_PHONE, is_personal
+from patron.tables.schema import TABLES
+
+log = logging.getLogger("patron")
+
+Kind = Literal["number", "category", "text", "date", "id", "personal"]
+Settings = tuple[tuple[str, str, Kind], ...]
+
+MOST_CATEGORIES = 50
+ROWS_TO_TELL_IDS = 50  # among fewer rows, values that all differ may do so by chance
+_FREE_TEXT = {("products", "product_name"), ("categories", "name"), ("interactions", "interaction_details")}
+_UNREAD = {("orders", "channel"), ("order_events", "amount")}
+_DESCRIBED = ("customers", "products", "categories")  # tables whose columns, canonical or not, become features
+
+
+@dataclass(frozen=True)
+class TypedColumn:
+    """A column in which something was known at the first cutoff, and what it is."""
+
+    table: str
+    name: str
+    kind: Kind
+
+    @property
+    def used(self) -> bool:
+        """Whether it reaches a feature."""
+        read = self.table in _DESCRIBED or self.name in TABLES[self.table].by_name
+        return read and self.kind in ("number", "category", "date") and (self.table, self.name) not in _UNREAD
+
+
+def settings(columns: Mapping[str, Mapping[str, Kind]]) -> Settings:
+    """`features.columns` of the configuration as a value that can be a key."""
+    return tuple((table, name, kind) for table, kinds in columns.items() for name, kind in kinds.items())
+
+
+@lru_cache(maxsize=64)
+def typed_columns(db: Database, *, chosen: Settings) -> tuple[TypedColumn, ...]:
+    """Every column of `db` that holds a value, with its kind: as `chosen`, else as inferred. Logs the table of them,
+    once for a database.
+
+    Raises ValueError for a chosen column that is not there, and for an id or personal field that was to be used.
+    """
+    found = tuple(column for name in db.tables for column in _of_table(db, name))
+    given = {(table, name): kind for table, name, kind in chosen}
+    _check(db, found, given)
+    typed = tuple(TypedColumn(c.table, c.name, given.get((c.table, c.name), c.kind)) for c in found)
+    log.info("columns of '%s' as known at %s\n%s", db.name, db.known_until, _readable(typed))
+    return typed
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL, whatever it holds."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _of_table(db: Database, table: str) -> Iterator[TypedColumn]:
+    types = {name: db[table].schema.field(name).type for name in db[table].column_names}
+    if db[table].num_rows == 0:
+        return
+    looks = {name: _looks(quoted(name), kind) for name, kind in types.items()}
+    select = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in looks.items())
+    seen = query(db, f"SELECT {select} FROM {table}").to_pylist()[0]
+    rows = db[table].num_rows
+    for name, (known, distinct, personal) in seen.items():
+        if known:
+            yield TypedColumn(table, name, _kind(table, name, types[name], rows, known, distinct, personal))
+
+
+def _looks(name: str, kind: pa.DataType) -> str:
+    # What a column holds: the number of values, of distinct ones, and of those that look like e-mail or phone.
+    looks = f"{LOOKS_LIKE_EMAIL} OR {LOOKS_LIKE_PHONE}".format(f"CAST({name} AS VARCHAR)")
+    personal = looks if _is_text(kind) else "FALSE"
+    return f"[COUNT({name}), COUNT(DISTINCT {name}), COUNT(*) FILTER (WHERE {personal})]"
+
+
+def _kind(
+    table: str, name: str, stored: pa.DataType, rows: int, known: int, distinct: int, personal: int
+) -> Kind:  # fmt: skip
+    if name in TABLES[table].by_name:
+        return _canonical(table, name)
+    if is_personal(table, name) or 2 * personal >= known:
+        return "personal"
+    tells = _is_text(stored) or pa.types.is_integer(stored)
+    if name.lower() == "id" or name.lower().endswith("_id") or (tells and distinct == rows >= ROWS_TO_TELL_IDS):
+        return "id"
+    if pa.types.is_temporal(stored):
+        return "date"
+    if not _is_text(stored):
+        return "number"
+    return "category" if distinct <= MOST_CATEGORIES else "text"
+
+
+def _canonical(table: str, name: str) -> Kind:
+    match TABLES[table].by_name[name].kind:
+        case "id":
+            return "id"
+        case "date":
+            return "date"
+        case "text":
+            return "text" if (table, name) in _FREE_TEXT else "category"
+    return "number"
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain)
+
+
+def _check(db: Database, found: tuple[TypedColumn, ...], given: Mapping[tuple[str, str], Kind]) -> None:
+    inferred = {(column.table, column.name): column.kind for column in found}
+    for (table, name), kind in given.items():
+        if name not in db[table].column_names:
+            there = ", ".join(db[table].column_names)
+            raise ValueError(f"features.columns.{table}.{name}: table {table} has no such column; it has {there}")
+        if (own := inferred.get((table, name), kind)) in ("id", "personal") and own != kind:
+            raise ValueError(
+                f"features.columns.{table}.{name}: it is {_SAID[own]}, which never becomes a feature; leave it out"
+            )
+
+
+_SAID = {"id": "an id", "personal": "a personal field"}
+
+
+def _readable(columns: tuple[TypedColumn, ...]) -> str:
+    table = Table("column", "kind", "used", box=None, pad_edge=False)
+    for column in columns:
+        table.add_row(f"{column.table}.{column.name}", column.kind, "yes" if column.used else "no")
+    console = Console(width=120, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
