@@ -188,6 +188,13 @@ def test_attributes_by_hand() -> None:
     assert found["customer_age_band"].isna().sum() == 30
 
 
+def test_a_column_that_is_lost_after_the_fit_is_named() -> None:
+    shop = make_shop()
+    less = Database("less", {**shop.tables, "customers": shop["customers"].drop_columns(["income", "vip"])})
+    with pytest.raises(ValueError, match=r"table customers has no columns \['income', 'vip'\].*learned; add them"):
+        customer_features(less.upto(CUTOFF), cutoff=CUTOFF, spec=spec_of(shop))
+
+
 def test_products_have_their_columns_and_margin() -> None:
     shop = make_shop()
     spec = spec_of(shop)

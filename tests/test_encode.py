@@ -108,6 +108,22 @@ def test_width_is_that_of_the_result() -> None:
     assert np.isfinite(encoded).all()
 
 
+def test_one_value_with_gaps_keeps_its_flag_or_its_word() -> None:
+    """That it is missing says something, though the value does not."""
+    train = pd.DataFrame(
+        {"once": [1.0, NAN, 1.0], "said": ["yes", None, "yes"], "never": [NAN] * 3, "mute": [None] * 3}
+    )
+    encoder = fit_encoder(train)
+    assert (dict(encoder.knots), encoder.flagged, dict(encoder.vocabulary)) == ({}, ("once",), {"said": ("yes",)})
+    np.testing.assert_array_equal(encode(encoder, train), [[0, 1], [1, 0], [0, 1]])
+
+
+@pytest.mark.parametrize("kind", ["object", "string", "str", "category"])
+def test_a_missing_word_is_all_zero_whatever_the_text_s_type(kind: str) -> None:
+    train = pd.DataFrame({"geo": pd.Series(["north", None, "south", "north"], dtype=kind)})
+    np.testing.assert_array_equal(encode(fit_encoder(train), train), [[1, 0], [0, 0], [0, 1], [1, 0]])
+
+
 def test_rows_are_encoded_by_training_statistics_alone() -> None:
     """A row's code depends neither on the rows beside it nor on columns the encoder never saw."""
     encoder = fit_encoder(make_train())

@@ -6,6 +6,7 @@ they are called, no two features have one name.
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Literal
 
 Group = Literal[
@@ -33,6 +34,7 @@ PATTERNS: Mapping[Group, str] = {
 }
 
 
+@cache
 def group_of(column: str) -> Group:
     """The one group of a customer feature."""
     groups = [group for group, pattern in PATTERNS.items() if re.fullmatch(pattern, column, re.DOTALL)]
