@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +12,17 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from patron.days import DAY_SECONDS, epoch_seconds, midnight
-from patron.graph.build import EDGES, EdgeType, GraphConfig, Relation, build
+from patron.graph.build import GraphConfig, build
 from patron.graph.coshopper import CoShopperConfig
+from patron.graph.edges import EDGES, EdgeType, Relation
 from patron.graph.snapshot import snapshot
 from patron.tables.database import Database
 from patron.testing import scrambled_after, shuffled
 
 CUTOFF, HALF_LIFE = date(2020, 1, 31), 10.0
-PLACED, CONTAINS, PURCHASED, BELONGS_TO, CO_SHOPPER = EDGES.values()
+PLACED, CONTAINS, PURCHASED, BELONGS_TO, CO_SHOPPER = BOUGHT = [
+    EDGES[name].type for name in ("placed", "contains", "purchased", "belongs_to", "co_shopper")
+]
 CO_SHOPPERS = CoShopperConfig(threshold=0.1, top_k=8, min_products=2)
 TIME, INT, REAL = pa.timestamp("us"), pa.int64(), pa.float64()
 
@@ -58,7 +61,9 @@ def make_shop(items: Sequence[tuple[Any, ...]] = ITEMS, orders: Sequence[tuple[A
 
 
 def config(*relations: Relation, co_shopper: CoShopperConfig = CO_SHOPPERS) -> GraphConfig:
-    return GraphConfig(relations=relations or tuple(EDGES), half_life_days=HALF_LIFE, co_shopper=co_shopper)
+    return GraphConfig(
+        tables=None, relations=relations or get_args(Relation), half_life_days=HALF_LIFE, co_shopper=co_shopper
+    )
 
 
 @pytest.fixture
@@ -93,7 +98,7 @@ def test_nodes_are_what_was_bought_and_by_whom_sorted(graph: HeteroData) -> None
     known = {"customer": [10, 20, 30], "order": [101, 102, 103, 104, 105], "product": [5, 7, 9], "category": [1, 2]}
     assert {kind: graph[kind].ids.tolist() for kind in graph.node_types} == known
     assert {kind: graph[kind].num_nodes for kind in graph.node_types} == {kind: len(known[kind]) for kind in known}
-    assert set(graph.edge_types) == set(EDGES.values())
+    assert set(graph.edge_types) == set(BOUGHT)
 
 
 def test_orders_are_placed_when_they_were(graph: HeteroData) -> None:
@@ -133,7 +138,7 @@ def test_co_shopper_config_is_obeyed() -> None:
     strict = build(make_shop(), config=config(co_shopper=CoShopperConfig(threshold=0.7, top_k=8, min_products=2)))
     picky = build(make_shop(), config=config(co_shopper=CoShopperConfig(threshold=0.1, top_k=8, min_products=3)))
     for graph in (strict, picky):
-        assert set(graph.edge_types) == set(EDGES.values()) - {CO_SHOPPER}
+        assert set(graph.edge_types) == set(BOUGHT) - {CO_SHOPPER}
 
 
 def test_repeated_purchases_do_not_overflow_a_set() -> None:
@@ -161,10 +166,9 @@ def test_without_products_there_are_customers_and_orders() -> None:
 
 @pytest.mark.parametrize("key", [INT, pa.string()], ids=["integer", "text"])
 def test_products_may_be_known_from_order_items_alone(key: pa.DataType) -> None:
-    tables = dict(make_shop().tables)
+    tables = {name: make_shop()[name] for name in ("customers", "orders", "order_items")}
     items = tables["order_items"]
     tables["order_items"] = items.set_column(1, "product_id", items["product_id"].cast(key))
-    del tables["products"]
     graph = build(Database("shop", tables), config=config())
     assert sorted(graph.node_types) == ["customer", "order", "product"]
     assert graph["product"].ids.astype(str).tolist() == ["5", "7", "9"]
@@ -214,8 +218,8 @@ def test_co_shoppers_weigh_by_jaccard_and_have_no_reverse() -> None:
 
 def test_every_edge_type_has_its_reverse_and_nodes_stay(graph: HeteroData) -> None:
     shot = snapshot(graph, cutoff=CUTOFF, half_life_days=HALF_LIFE)
-    both = {(target, f"rev_{name}", source) for source, name, target in EDGES.values() if source != target}
-    assert set(shot.edge_types) == set(EDGES.values()) | both
+    both = {(target, f"rev_{name}", source) for source, name, target in BOUGHT if source != target}
+    assert set(shot.edge_types) == set(BOUGHT) | both
     for kind in graph.node_types:
         assert (shot[kind].num_nodes, shot[kind].ids.tolist()) == (graph[kind].num_nodes, graph[kind].ids.tolist())
     for source, name, target in both:
@@ -254,6 +258,15 @@ def test_very_old_edges_keep_their_row() -> None:
 # --- what must not matter, on a larger shop
 
 EARLY, LATE = date(2020, 11, 1), date(2021, 3, 1)
+EVERY = {edge.type for edge in EDGES.values()}
+
+
+@pytest.fixture(scope="module")
+def whole(shop: Database) -> Database:
+    """The small shop with parents of its categories, so that every relation has rows."""
+    categories = shop["categories"].drop_columns("parent_id")
+    parents = pa.array([None, 0, 0, 1], INT)
+    return Database(shop.name, {**shop.tables, "categories": categories.append_column("parent_id", parents)})
 
 
 def rows_sum_to_one_or_nothing(adj_t: Tensor) -> bool:
@@ -279,9 +292,9 @@ def _parts(tensor: Tensor) -> list[Tensor]:
     return [tensor]
 
 
-def test_every_row_of_a_snapshot_sums_to_one_or_nothing(shop: Database) -> None:
-    shot = snapshot(build(shop, config=config()), cutoff=EARLY, half_life_days=90.0)
-    assert len(shot.edge_types) == 9
+def test_every_row_of_a_snapshot_sums_to_one_or_nothing(whole: Database) -> None:
+    shot = snapshot(build(whole, config=config()), cutoff=EARLY, half_life_days=90.0)
+    assert len(shot.edge_types) == 2 * len(EVERY) - 1  # a co-shopper edge has no reverse
     for edge in shot.edge_types:
         assert rows_sum_to_one_or_nothing(shot[edge].adj_t), edge
         assert shot[edge].adj_t.values().min() > 0
@@ -290,38 +303,40 @@ def test_every_row_of_a_snapshot_sums_to_one_or_nothing(shop: Database) -> None:
 
 @pytest.mark.parametrize("change", [lambda db: scrambled_after(db, cutoff=LATE), shuffled], ids=["future", "order"])
 def test_neither_the_future_nor_the_order_of_rows_reaches_an_edge(
-    change: Callable[[Database], Database], shop: Database
+    change: Callable[[Database], Database], whole: Database
 ) -> None:
-    other = change(shop)
-    assert not other["orders"].equals(shop["orders"])
-    graphs = [build(db.upto(LATE), config=config()) for db in (shop, other)]
-    assert set(graphs[0].edge_types) == set(EDGES.values())
+    other = change(whole)
+    assert not other["orders"].equals(whole["orders"])
+    graphs = [build(db.upto(LATE), config=config()) for db in (whole, other)]
+    assert set(graphs[0].edge_types) == EVERY
     assert_same_graph(*graphs)
     assert_same_graph(*(snapshot(graph, cutoff=LATE, half_life_days=90.0) for graph in graphs))
 
 
-def test_the_past_reaches_edges(shop: Database) -> None:
-    """The control of the test above."""
-    one, other = (build(db.upto(LATE), config=config()) for db in (shop, scrambled_after(shop, cutoff=EARLY)))
-    assert one[PURCHASED].edge_index.shape != other[PURCHASED].edge_index.shape
+def test_the_past_reaches_edges(whole: Database) -> None:
+    """The control of the test above, for every relation but that of categories, which have no time."""
+    one, other = (build(db.upto(LATE), config=config()) for db in (whole, scrambled_after(whole, cutoff=EARLY)))
+    for edge in EVERY - {BELONGS_TO, EDGES["child_of"].type}:
+        same = one[edge].edge_index.shape == other[edge].edge_index.shape
+        assert not (same and torch.equal(one[edge].time, other[edge].time)), edge
 
 
-def test_nothing_later_is_in_an_earlier_snapshot_of_a_later_graph(shop: Database) -> None:
+def test_nothing_later_is_in_an_earlier_snapshot_of_a_later_graph(whole: Database) -> None:
     """What is left is what the earlier graph has; of co-shoppers, those whose sets did not grow in between.
 
     With no limit to their number: who is among the K nearest depends on what the others bought later, which is why
     an estimator builds its graph from `db.upto(cutoff)`.
     """
     unlimited = config(co_shopper=CoShopperConfig(threshold=0.1, top_k=1_000, min_products=2))
-    later, earlier = (build(shop.upto(cutoff), config=unlimited) for cutoff in (LATE, EARLY))
+    later, earlier = (build(whole.upto(cutoff), config=unlimited) for cutoff in (LATE, EARLY))
     now = int(epoch_seconds(midnight(EARLY)))
     shots = [snapshot(graph, cutoff=EARLY, half_life_days=90.0) for graph in (later, earlier)]
-    for edge in (PLACED, CONTAINS, PURCHASED, CO_SHOPPER):
-        assert (later[edge].time > now + 30 * DAY_SECONDS).any()
-        assert (earlier[edge].time <= now).all()
+    for edge in EVERY - {BELONGS_TO, EDGES["child_of"].type}:
+        assert (later[edge].time > now + 30 * DAY_SECONDS).any(), edge
+        assert (earlier[edge].time <= now).all(), edge
         of_later, of_earlier = (_named(shot, edge) for shot in shots)
-        assert of_later <= of_earlier
-        assert edge == CO_SHOPPER or of_later == of_earlier
+        assert of_later <= of_earlier, edge
+        assert edge == CO_SHOPPER or of_later == of_earlier, edge
         assert len(of_later) > 10, edge
 
 

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
-from typing import Literal, Self
+from functools import lru_cache, partial
+from typing import Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,10 @@ from patron.features.asof import (
     specify,
 )
 from patron.features.encode import Encoder, encode, fit_encoder
+from patron.features.nodes import RELATIVE_TIME, EventKind, event_features, relative_time
 from patron.graph.build import GraphConfig, build
 from patron.graph.snapshot import snapshot
+from patron.nn.gnn import reach
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
@@ -35,6 +37,7 @@ from patron.task.ltv import TaskTable
 from patron.training.fit import Fitted, outputs, refit, tune, warn_if_collapsed
 
 log = logging.getLogger("patron")
+TIMED = ("order", *get_args(EventKind))  # node types with an age
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -67,7 +70,8 @@ class GNN(Stored):
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         if not db.has_products:
             log.warning(
-                "gnn: '%s' has no products, so its graph holds customers and orders only, and no co-shoppers", db.name
+                "gnn: '%s' has no products, so its graph holds customers and their events only, and no co-shoppers",
+                db.name,
             )
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         start = self._start(db, rows=train)
@@ -113,14 +117,20 @@ class GNN(Stored):
 
     def _start(self, db: Database, *, rows: TaskTable) -> _Trained:
         shapes = [self._structure(db, cutoff) for cutoff in rows.cutoffs]
-        tables = [self._nodes(db, cutoff, shape) for cutoff, shape in zip(rows.cutoffs, shapes, strict=True)]
-        kinds = shapes[-1].node_types  # the latest has every type that an earlier one has
-        encoders = {kind: fit_encoder(pd.concat([table[kind] for table in tables if kind in table])) for kind in kinds}
+        edge_types = shapes[-1].edge_types  # the latest has every type that an earlier one has
+        heard = reach(edge_types, num_layers=self.config.model.num_layers)[0]
+        kinds = [kind for kind in shapes[-1].node_types if kind in heard]
+        cutoffs = list(zip(rows.cutoffs, shapes, strict=True))
+        encoders = {kind: self._encoder(db, kind=kind, cutoffs=cutoffs) for kind in kinds}
         torch.manual_seed(self.setting.seed)
-        widths = {kind: encoder.width for kind, encoder in encoders.items()}
-        model = LTVModel(widths, shapes[-1].edge_types, config=self.config.model)
+        widths = {kind: encoder.width + RELATIVE_TIME * (kind in TIMED) for kind, encoder in encoders.items()}
+        model = LTVModel(widths, edge_types, config=self.config.model)
         model.start_at(torch.from_numpy(np.log1p(rows.label)).float())
         return _Trained(model, encoders)
+
+    def _encoder(self, db: Database, *, kind: str, cutoffs: list[tuple[date, HeteroData]]) -> Encoder:
+        known = [(cutoff, shape) for cutoff, shape in cutoffs if kind in shape.node_types]
+        return fit_encoder(pd.concat([self._nodes(db, cutoff, shape, kind=kind) for cutoff, shape in known]))
 
     def _apply(self, db: Database, rows: TaskTable, module: Callable[..., torch.Tensor]) -> torch.Tensor:
         # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
@@ -136,9 +146,10 @@ class GNN(Stored):
         (cutoff,) = rows.cutoffs
         shape = self._structure(db, cutoff)
         shot = copy.copy(shape)  # shares the edges with the other fits at this cutoff
-        tables = self._nodes(db, cutoff, shape)
-        for kind in [kind for kind in encoders if kind in tables]:  # a type that training had not met stays unheard
-            shot[kind].x = torch.from_numpy(encode(encoders[kind], tables[kind]))
+        for kind in [
+            kind for kind in encoders if kind in shape.node_types
+        ]:  # one that training had not met stays unheard
+            shot[kind].x = _encoded(encoders[kind], self._nodes(db, cutoff, shape, kind=kind), kind=kind)
         known, asked = pd.Index(shape["customer"].ids), rows.frame["customer_id"]
         require_known(asked, known=known, cutoff=cutoff)
         index = known.get_indexer(asked)
@@ -150,15 +161,22 @@ class GNN(Stored):
     def _structure(self, db: Database, cutoff: date) -> HeteroData:
         return _structure(db.upto(cutoff), cutoff=cutoff, config=self.setting.graph)
 
-    def _nodes(self, db: Database, cutoff: date, shape: HeteroData) -> dict[str, pd.DataFrame]:
+    def _nodes(self, db: Database, cutoff: date, shape: HeteroData, *, kind: str) -> pd.DataFrame:
         past = db.upto(cutoff)
-        tables = {
+        tables: dict[str, Callable[[], pd.DataFrame]] = {
             "customer": lambda: customer_features(past, cutoff=cutoff, spec=self.spec),
             "product": lambda: product_features(past, cutoff=cutoff, spec=self.spec, key="product_id"),
             "category": lambda: product_features(past, cutoff=cutoff, spec=self.spec, key="category_id"),
             "order": lambda: order_features(past, cutoff=cutoff),
         }
-        return {kind: tables[kind]().loc[shape[kind].ids] for kind in shape.node_types}
+        for event in get_args(EventKind):
+            tables[event] = partial(event_features, past, kind=event, cutoff=cutoff)
+        return tables[kind]().reindex(shape[kind].ids)  # of a category that sold nothing itself nothing is known
+
+
+def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tensor:
+    x = torch.from_numpy(encode(encoder, table))
+    return torch.cat([x, torch.from_numpy(relative_time(table["age"].to_numpy()))], dim=1) if kind in TIMED else x
 
 
 @lru_cache(maxsize=64)

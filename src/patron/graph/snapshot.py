@@ -1,54 +1,109 @@
 """The graph as it stood at a cutoff, ready for message passing: one CSR matrix an edge type and direction, rows
-summing to 1.
+summing to 1, and beside it what a mean forgets: how many edges, how heavy, how recent.
 
 Several purchases of one product become one edge. An edge weighs `2 ** (-age / half_life)`, a co-shopper edge its
 Jaccard index, and rows are normalised, so that `adj_t @ x` is a weighted mean and works alike on CPU and CUDA.
 """
 
 import warnings
+from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from patron.days import DAY_SECONDS, epoch_seconds, midnight
-from patron.graph.build import EdgeType
+from patron.graph.edges import EDGES, EdgeType
+
+STATS = ("count", "weight", "latest", "earliest")
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What reaches the targets of one edge type.
+
+    `adj_t`: CSR [targets, sources], rows of weights that sum to 1, or empty. `stats` [targets, 4], in the order of
+    `STATS`: log1p of the number of edges, of the sum of their weights, of the days since the latest and since the
+    earliest. A target without edges has 0 in all, and edges without a time have 0 for the days.
+    """
+
+    adj_t: Tensor
+    stats: Tensor
 
 
 def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float) -> HeteroData:
-    """Nodes of `data` and, for each edge type and its reverse, `adj_t`: CSR [targets, sources] of the edges with
-    `time <= cutoff`."""
+    """Nodes of `data` and, for each edge type and its reverse, `adj_t` and `stats` of the edges with `time <= cutoff`.
+
+    Of a relation that is a state, a source keeps its last edge only. Symmetric relations have no reverse.
+    """
     now = int(epoch_seconds(midnight(cutoff)))
     shot = HeteroData()
     for kind in data.node_types:
         shot[kind].ids, shot[kind].num_nodes = data[kind].ids, data[kind].num_nodes
     for edge in data.edge_types:
-        index, weight = _weighted(data, edge, now=now, half_life_days=half_life_days)
+        known = _known(data, edge, now=now, half_life_days=half_life_days)
         source, relation, target = edge
-        sizes = (data[target].num_nodes, data[source].num_nodes)
-        shot[edge].adj_t = _mean_csr(index[1], index[0], weight, size=sizes)
-        if source != target:
-            shot[target, f"rev_{relation}", source].adj_t = _mean_csr(index[0], index[1], weight, size=sizes[::-1])
+        size = (data[target].num_nodes, data[source].num_nodes)
+        _add(shot, edge, known, size=size)
+        if not EDGES[relation].symmetric:
+            _add(shot, (target, f"rev_{relation}", source), known.reversed(), size=size[::-1])
     return shot
 
 
-def adjacency(shot: HeteroData) -> dict[EdgeType, Tensor]:
-    """{edge: CSR [targets, sources]} of a snapshot; empty for one without edges, where `adj_t_dict` raises."""
-    return {edge: shot[edge].adj_t for edge in shot.edge_types}
+def incoming(shot: HeteroData) -> dict[EdgeType, Incoming]:
+    """What reaches whom in a snapshot, by edge type; empty for one without edges."""
+    return {edge: Incoming(shot[edge].adj_t, shot[edge].stats) for edge in shot.edge_types}
 
 
-def _weighted(data: HeteroData, edge: EdgeType, *, now: int, half_life_days: float) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Known:
+    source: Tensor
+    target: Tensor
+    weight: Tensor
+    days: Tensor | None  # since the edge
+
+    def reversed(self) -> "_Known":
+        return _Known(self.target, self.source, self.weight, self.days)
+
+
+def _known(data: HeteroData, edge: EdgeType, *, now: int, half_life_days: float) -> _Known:
     store = data[edge]
-    index, count = store.edge_index, store.edge_index.size(1)
+    source, target = store.edge_index
     if "time" not in store:
-        return index, torch.ones(count)
-    known = store.time <= now
-    if "jaccard" in store:
-        return index[:, known], store.jaccard[known]
-    age = (now - store.time[known]).to(torch.float64) / DAY_SECONDS
+        return _Known(source, target, torch.ones(len(source)), None)
+    kept = torch.nonzero(store.time <= now)[:, 0]
+    if EDGES[edge[1]].last_only:
+        kept = kept[_last(source[kept], store.time[kept], target[kept])]
+    days = (now - store.time[kept]).to(torch.float64) / DAY_SECONDS
     # In float64 and not below 1e-6 of a new edge: a row of very old edges keeps their ratios and never sums to 0.
-    return index[:, known], torch.exp2(-age / half_life_days).clamp_min(1e-6).to(torch.float32)
+    aged = torch.exp2(-days / half_life_days).clamp_min(1e-6).to(torch.float32)
+    return _Known(source[kept], target[kept], store.jaccard[kept] if "jaccard" in store else aged, days)
+
+
+def _last(source: Tensor, time: Tensor, target: Tensor) -> Tensor:
+    # Positions of the latest edge of each source; of several at one time, that to the last target.
+    order = np.lexsort((target.numpy(), time.numpy(), source.numpy()))
+    of = source.numpy()[order]
+    return torch.from_numpy(order[np.append(of[1:] != of[:-1], True)] if len(of) else order)
+
+
+def _add(shot: HeteroData, edge: EdgeType, known: _Known, *, size: tuple[int, int]) -> None:
+    shot[edge].adj_t = _mean_csr(known.target, known.source, known.weight, size=size)
+    shot[edge].stats = _stats(known, size=size[0])
+
+
+def _stats(known: _Known, *, size: int) -> Tensor:
+    def total(values: Tensor) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64).index_add_(0, known.target, values.to(torch.float64))
+
+    def extreme(days: Tensor, reduce: str) -> Tensor:
+        return torch.zeros(size, dtype=torch.float64).scatter_reduce_(0, known.target, days, reduce, include_self=False)
+
+    days = torch.zeros(len(known.target), dtype=torch.float64) if known.days is None else known.days
+    columns = [total(torch.ones_like(days)), total(known.weight), extreme(days, "amin"), extreme(days, "amax")]
+    return torch.stack(columns, dim=1).log1p().to(torch.float32)
 
 
 def _mean_csr(row: Tensor, col: Tensor, weight: Tensor, *, size: tuple[int, int]) -> Tensor:

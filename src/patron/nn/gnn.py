@@ -1,9 +1,9 @@
 """The message passing: layers of `HeteroConv` over one `SAGEConv` an edge type, Hamilton et al. 2017, Schlichtkrull
 et al. 2018.
 
-`adj_t` rows are normalised weights, so SAGEConv's sum is a weighted mean. Every node type keeps a path to itself
-(`HeteroConv` drops types without incoming edges), with a residual and a LayerNorm of its own. The last layer only
-serves the customers.
+`adj_t` rows are normalised weights, so SAGEConv's sum is a weighted mean; a linear map of the edges' `stats` adds what
+a mean forgets, number and recency. Every node type keeps a path to itself (`HeteroConv` drops types without incoming
+edges), with a residual and a LayerNorm of its own. Only what can still reach a customer is computed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,30 +12,34 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import HeteroConv, SAGEConv
 
-from patron.graph.build import EdgeType
+from patron.graph.edges import EdgeType
+from patron.graph.snapshot import STATS, Incoming
+
+
+def reach(edge_types: Sequence[EdgeType], *, num_layers: int) -> list[frozenset[str]]:
+    """Whose state the customers' outputs depend on: before the first layer, and after each. The last is {customer}."""
+    heard = [frozenset({"customer"})]
+    for _ in range(num_layers):
+        sources = {source for source, _, target in edge_types if target in heard[0]}
+        heard.insert(0, heard[0] | sources)
+    return heard
 
 
 class HeteroSAGE(nn.Module):
     """`num_layers` hops over the purchase graph."""
 
-    def __init__(
-        self,
-        node_types: Sequence[str],
-        edge_types: Sequence[EdgeType],
-        *,
-        channels: int,
-        num_layers: int,
-        dropout: float,
-    ) -> None:
+    def __init__(self, edge_types: Sequence[EdgeType], *, channels: int, num_layers: int, dropout: float) -> None:
         super().__init__()
-        layers = [_Layer(node_types, edge_types, channels=channels, dropout=dropout) for _ in range(num_layers - 1)]
-        last = [_Layer(["customer"], [e for e in edge_types if e[2] == "customer"], channels=channels, dropout=dropout)]
-        self.layers = nn.ModuleList(layers + last if num_layers else [])
+        heard = reach(edge_types, num_layers=num_layers)
+        self.layers = nn.ModuleList(
+            _Layer(sorted(kinds), [edge for edge in edge_types if edge[2] in kinds], channels=channels, dropout=dropout)
+            for kinds in heard[1:]
+        )
 
-    def forward(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> Tensor:
-        """{type: [N, channels]}, {edge: CSR [N_target, N_source]} -> customers [N, channels]."""
+    def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
+        """{type: [N, channels]}, {edge: what comes in} -> customers [N, channels]."""
         for layer in self.layers:
-            x_dict = layer(x_dict, adj_t_dict)
+            x_dict = layer(x_dict, edges)
         return x_dict["customer"]
 
 
@@ -46,21 +50,35 @@ class _Layer(nn.Module):
         super().__init__()
         convs = {edge: SAGEConv((channels, channels), channels, aggr="sum", root_weight=False) for edge in edge_types}
         self.conv = HeteroConv(convs, aggr="sum") if convs else None
+        self.edge_types = tuple(edge_types)
+        self.of_stats = nn.ModuleDict({"__".join(edge): _zero(len(STATS), channels) for edge in edge_types})
         self.self_path = nn.ModuleDict({kind: nn.Linear(channels, channels) for kind in node_types})
         self.norm = nn.ModuleDict({kind: nn.LayerNorm(channels) for kind in node_types})
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> dict[str, Tensor]:
-        heard = self._listen(x_dict, adj_t_dict)
+    def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> dict[str, Tensor]:
+        heard = self._listen(x_dict, edges)
         out = {}
         for kind in [kind for kind in self.self_path if kind in x_dict]:  # an early snapshot may lack a type
             message = self.self_path[kind](x_dict[kind]) + heard.get(kind, 0)  # [N, channels]
             out[kind] = x_dict[kind] + self.dropout(torch.relu(self.norm[kind](message)))
         return out
 
-    def _listen(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> dict[str, Tensor]:
+    def _listen(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> dict[str, Tensor]:
         if self.conv is None:
             return {}
+        known = [edge for edge in self.edge_types if edge in edges]
         device = x_dict["customer"].device.type
         with torch.autocast(device, enabled=False):  # sparse CSR products know float32 only
-            return self.conv({kind: x.float() for kind, x in x_dict.items()}, adj_t_dict)
+            x_dict = {kind: x.float() for kind, x in x_dict.items()}
+            heard = self.conv(x_dict, {edge: edges[edge].adj_t for edge in known})
+            for edge in known:
+                heard[edge[2]] = heard[edge[2]] + self.of_stats["__".join(edge)](edges[edge].stats)
+        return heard
+
+
+def _zero(width: int, channels: int) -> nn.Linear:
+    # The net starts without the stats. No bias: a target without edges hears nothing of them.
+    linear = nn.Linear(width, channels, bias=False)
+    nn.init.zeros_(linear.weight)
+    return linear

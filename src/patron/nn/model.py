@@ -10,9 +10,10 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor, nn
 
-from patron.graph.build import EdgeType
+from patron.graph.edges import EdgeType
+from patron.graph.snapshot import Incoming
 from patron.nn.encoders import NodeEncoders
-from patron.nn.gnn import HeteroSAGE
+from patron.nn.gnn import HeteroSAGE, reach
 from patron.nn.heads import HeadConfig, build_head
 
 
@@ -40,10 +41,11 @@ class LTVModel(nn.Module):
         with warnings.catch_warnings():
             # PyG warns of types without incoming edges, which have a self path, torch of types without features.
             warnings.simplefilter("ignore", UserWarning)
-            self.encoders = NodeEncoders(widths, channels=channels)
-            self.gnn = HeteroSAGE(
-                list(widths), edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout
+            heard = reach(edge_types, num_layers=config.num_layers)[0]
+            self.encoders = NodeEncoders(
+                {kind: width for kind, width in widths.items() if kind in heard}, channels=channels
             )
+            self.gnn = HeteroSAGE(edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout)
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.skip = nn.Linear(widths["customer"], channels)
         self.head = build_head(config.head)
@@ -60,12 +62,12 @@ class LTVModel(nn.Module):
         self.wide.weight.zero_()
         self.out.bias.copy_(self.head.start_at(target))
 
-    def embed(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> Tensor:
-        """{type: [N, width]}, {edge: CSR} -> one embedding a customer [N, channels]."""
-        graph = self.gnn(self.encoders(x_dict), adj_t_dict)  # [N, channels]
+    def embed(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
+        """{type: [N, width]}, {edge: what comes in} -> one embedding a customer [N, channels]."""
+        graph = self.gnn(self.encoders(x_dict), edges)  # [N, channels]
         return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))
 
-    def forward(self, x_dict: Mapping[str, Tensor], adj_t_dict: Mapping[EdgeType, Tensor]) -> Tensor:
-        """{type: [N, width]}, {edge: CSR} -> [N, head.out]."""
+    def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
+        """{type: [N, width]}, {edge: what comes in} -> [N, head.out]."""
         seen = {**x_dict, "customer": self.input_dropout(x_dict["customer"])}
-        return self.out(self.embed(seen, adj_t_dict)) + self.wide(seen["customer"])
+        return self.out(self.embed(seen, edges)) + self.wide(seen["customer"])

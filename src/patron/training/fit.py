@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
-from patron.graph.snapshot import adjacency
+from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
 from patron.training.module import LTVModule, TrainerConfig
@@ -90,7 +90,7 @@ def outputs(
     device = next(model.parameters()).device
     shots = [copy.copy(shot).to(device) for shot in shots]
     apply = module or model
-    return torch.cat([apply(shot.x_dict, adjacency(shot))[shot["customer"].rows] for shot in shots])
+    return torch.cat([apply(shot.x_dict, incoming(shot))[shot["customer"].rows] for shot in shots])
 
 
 def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torchmetrics.functional import spearman_corrcoef
 
-from patron.graph.snapshot import adjacency
+from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
 
@@ -44,7 +44,7 @@ class LTVModule(pl.LightningModule):
 
     def forward(self, shot: HeteroData) -> Tensor:
         """A snapshot -> outputs of the head for its `rows`: [B, head.out]."""
-        return self.model(shot.x_dict, adjacency(shot))[shot["customer"].rows]
+        return self.model(shot.x_dict, incoming(shot))[shot["customer"].rows]
 
     def training_step(self, shot: HeteroData, _: int) -> Tensor:
         loss = self.model.head.loss(self(shot), shot["customer"].y.log1p())

@@ -1,0 +1,95 @@
+"""The layers: what is computed is what can reach a customer, no more and no less."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+import torch
+from settings import SMALL
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from patron.graph.build import build
+from patron.graph.edges import EdgeType
+from patron.graph.snapshot import Incoming, incoming, snapshot
+from patron.nn import gnn
+from patron.nn.gnn import HeteroSAGE, reach
+from patron.tables.database import Database
+
+LINE: list[EdgeType] = [
+    ("customer", "a", "b"), ("b", "b", "customer"), ("c", "c", "b"), ("d", "d", "c"), ("customer", "e", "lost"),
+]  # fmt: skip
+CHANNELS = 6
+State = tuple[dict[str, Tensor], dict[EdgeType, Incoming]]
+
+
+@pytest.fixture(scope="module")
+def shot(shop: Database) -> HeteroData:
+    return snapshot(build(shop, config=SMALL.graph), cutoff=date(2021, 1, 1), half_life_days=90)
+
+
+@pytest.fixture(scope="module")
+def state(shot: HeteroData) -> State:
+    rng = torch.Generator().manual_seed(1)
+    x_dict = {kind: torch.randn(shot[kind].num_nodes, CHANNELS, generator=rng) for kind in shot.node_types}
+    return x_dict, incoming(shot)
+
+
+def new_gnn(shot: HeteroData, *, num_layers: int) -> HeteroSAGE:
+    torch.manual_seed(0)
+    net = HeteroSAGE(shot.edge_types, channels=CHANNELS, num_layers=num_layers, dropout=0.0)
+    for name, parameter in net.named_parameters():
+        if "of_stats" in name:  # they start at 0
+            torch.nn.init.normal_(parameter, std=0.1)
+    return net.eval()
+
+
+def test_reach_by_hand() -> None:
+    """Two hops: c reaches b and b the customers; d is too far, and whoever only listens is never heard."""
+    assert reach(LINE, num_layers=0) == [{"customer"}]
+    assert reach(LINE, num_layers=1) == [{"customer", "b"}, {"customer"}]
+    assert reach(LINE, num_layers=2) == [{"customer", "b", "c"}, {"customer", "b"}, {"customer"}]
+    assert reach(LINE, num_layers=3)[0] == {"customer", "b", "c", "d"}
+
+
+@pytest.mark.parametrize("num_layers", [0, 1, 2, 3])
+def test_what_is_left_out_changes_no_output(
+    num_layers: int, shot: HeteroData, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a net that computes every node type in every layer, with the same weights where both have some."""
+    lean = new_gnn(shot, num_layers=num_layers)
+    everything = frozenset(shot.node_types)
+    monkeypatch.setattr(gnn, "reach", lambda edge_types, num_layers: [everything] * (num_layers + 1))
+    full = new_gnn(shot, num_layers=num_layers)
+    found = full.load_state_dict(lean.state_dict(), strict=False)
+    assert not found.unexpected_keys
+    assert len(found.missing_keys) > 10 or num_layers == 0
+    torch.testing.assert_close(lean(*state), full(*state), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+def test_what_is_computed_reaches_a_customer(num_layers: int, shot: HeteroData, state: State) -> None:
+    """Every weight of every layer has a gradient."""
+    net = new_gnn(shot, num_layers=num_layers)
+    net(*state).square().sum().backward()
+    idle = [name for name, parameter in net.named_parameters() if parameter.grad is None]
+    assert idle == []
+
+
+def test_stats_reach_the_customers_who_have_edges_and_no_others(shot: HeteroData, state: State) -> None:
+    net, (x_dict, edges) = new_gnn(shot, num_layers=1), state
+    told = ("loyalty", "rev_has", "customer")
+    other = {**edges, told: replace(edges[told], stats=2 * edges[told].stats)}
+    moved = (net(x_dict, edges) - net(x_dict, other)).abs().amax(dim=1) > 1e-6
+    members = edges[told].stats[:, 0] > 0
+    assert members.any()
+    assert (moved <= members).all()
+    assert moved.sum() > 0.8 * members.sum()
+
+
+def test_a_new_net_takes_no_notice_of_stats(shot: HeteroData, state: State) -> None:
+    """It starts as the weighted mean alone."""
+    x_dict, edges = state
+    net = HeteroSAGE(shot.edge_types, channels=CHANNELS, num_layers=2, dropout=0.0)
+    deaf = {edge: replace(found, stats=torch.zeros_like(found.stats)) for edge, found in edges.items()}
+    assert torch.equal(net(x_dict, edges), net(x_dict, deaf))
