@@ -8,7 +8,16 @@ from pydantic import TypeAdapter, ValidationError
 from sklearn.metrics import mean_pinball_loss
 from torch import Tensor
 
-from patron.nn.heads import HeadConfig, HuberConfig, HuberHead, QuantileConfig, QuantileHead, as_numpy, build_head
+from patron.nn.heads import (
+    HeadConfig,
+    HuberConfig,
+    HuberHead,
+    QuantileConfig,
+    QuantileHead,
+    as_numpy,
+    at_level,
+    build_head,
+)
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 HUBER, QUANTILE = HuberConfig("huber", delta=1.0), QuantileConfig("quantile", levels=LEVELS)
@@ -159,7 +168,7 @@ def test_decoded_spend_is_finite_and_increases_with_the_level(config: HeadConfig
 @BOTH
 def test_quantiles_hold_their_level(config: HeadConfig) -> None:
     head, y = build_head(config), spend(4_000, zeros=0.0)
-    out = outputs(head, y=y, signal=torch.zeros(4_000))
+    out = at_level(head, outputs(head, y=y, signal=torch.zeros(4_000)), y)
     head.calibrate(out, y)
     for level in (0.1, 0.5, 0.9):
         assert (y <= head.quantile(out, level)).mean() == pytest.approx(level, abs=0.01)
@@ -170,7 +179,7 @@ def test_quantiles_hold_their_level(config: HeadConfig) -> None:
 def test_mean_recovers_the_revenue_of_the_calibration_rows(config: HeadConfig, zeros: float) -> None:
     head, signal = build_head(config), normal(2_000)
     y = spend(2_000, zeros=zeros) * np.exp(signal.double().numpy())
-    out = outputs(head, y=y, signal=signal * 0.6)
+    out = at_level(head, outputs(head, y=y, signal=signal * 0.6), y)
     head.calibrate(out, y)
     assert head.mean(out).sum() / y.sum() == pytest.approx(1, abs=0.02)
     biased = np.expm1(as_numpy(head.location(out)))  # expm1 of a mean of log1p
@@ -208,12 +217,44 @@ def test_calibrated_as_takes_over_what_another_learned(config: HeadConfig) -> No
     one, other, fresh = (build_head(config) for _ in range(3))
     y, signal = spend(600, zeros=0.1, sigma=0.5), 0.1 * normal(600)
     out, *_ = (outputs(head, y=y, signal=signal) for head in (one, other, fresh))  # all start alike
-    one.calibrate(out, 1.5 * y)
+    one.calibrate(out, spend(600, zeros=0.1, sigma=1.5))
     other.calibrated_as(one)
     assert_allclose(other.mean(out), one.mean(out), rtol=0)
     assert_allclose(other.quantile(out, 0.9), one.quantile(out, 0.9), rtol=0)
     fresh.calibrate(out, y)
-    assert np.median(one.mean(out) / fresh.mean(out)) == pytest.approx(1.5, rel=0.02)  # what is taken over matters
+    assert np.median(one.mean(out) / fresh.mean(out)) > 1.2  # what is taken over matters: a wider spread has more mean
+
+
+# The level
+
+
+@BOTH
+@pytest.mark.parametrize("zeros", [0.0, 0.2])
+def test_at_level_is_where_the_loss_is_least(config: HeadConfig, zeros: float) -> None:
+    head, y, signal = build_head(config), spend(2_000, zeros=zeros), 0.3 * normal(2_000)
+    out = outputs(head, y=y, signal=signal)
+    best = at_level(head, out, y)
+    assert torch.equal(best.diff(dim=0)[:, 1:], out.diff(dim=0)[:, 1:])
+    assert_allclose((best - out)[:, 0], (best - out)[0, 0], atol=1e-6)
+    for step in (-0.02, 0.02):
+        moved = torch.cat([best[:, :1] + step, best[:, 1:]], dim=1)
+        assert head.loss(moved, log_target(y)) > head.loss(best, log_target(y))
+    assert_allclose(at_level(head, best, y), best, atol=5e-3)  # who is there already stays
+
+
+@BOTH
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_a_shift_of_the_validation_window_is_not_counted_twice(config: HeadConfig, factor: float) -> None:
+    """Validation customers spend `factor` times what the tuned net has seen. The final net has learned that, and its
+    mean is what they spend, not `factor` times as much."""
+    head, signal = build_head(config), 0.5 * normal(4_000)
+    y = 100 * spend(4_000, zeros=0.0, sigma=0.7) * np.exp(signal.double().numpy())
+    tuned = at_level(head, outputs(head, y=y, signal=signal), y)
+    head.calibrate(tuned, factor * y)
+    final = at_level(head, tuned, factor * y)
+    assert head.mean(final).sum() / (factor * y).sum() == pytest.approx(1, abs=0.02)
+    shift = as_numpy(head.location(final) - head.location(tuned))
+    assert_allclose(shift, np.log(factor), atol=0.01)
 
 
 @BOTH

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
+from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 from torch.nn.functional import huber_loss, softplus
 
@@ -100,8 +101,9 @@ class HuberHead(_Scaled):
         return self.loc + self.scale * out[:, 0]
 
     def calibrate(self, out: Tensor, y: np.ndarray) -> None:
-        """Keep the residuals of outputs [B, 1] for spend `y` [B], rows the net was not trained on."""
-        self.residuals = Residuals.fit(as_numpy(self.location(out)), y)
+        """Keep the residuals of outputs [B, 1] for spend `y` [B], rows the net was not trained on, about their
+        level."""
+        self.residuals = Residuals.fit(as_numpy(self.location(at_level(self, out, y))), y)
 
     def calibrated_as(self, other: Any) -> None:
         """Take over what another head of this kind learned in `calibrate`."""
@@ -159,8 +161,9 @@ class QuantileHead(_Scaled):
         return self.quantiles(out).mean(dim=1)
 
     def calibrate(self, out: Tensor, y: np.ndarray) -> None:
-        """Keep by how much the mean falls short for spend `y` [B], by decile; rows the net was not trained on."""
-        self.correction = MeanCorrection.fit(self._raw_mean(out), y)
+        """Keep by how much the mean falls short for spend `y` [B], by decile, about their level; rows the net was not
+        trained on."""
+        self.correction = MeanCorrection.fit(self._raw_mean(at_level(self, out, y)), y)
 
     def calibrated_as(self, other: Any) -> None:
         """Take over what another head of this kind learned in `calibrate`."""
@@ -177,6 +180,22 @@ class QuantileHead(_Scaled):
 
     def _raw_mean(self, out: Tensor) -> np.ndarray:
         return interpolated(as_numpy(self.quantiles(out)), levels=as_numpy(self.levels), at=LEVELS).mean(axis=1)
+
+
+def at_level(head: Head, out: Tensor, y: np.ndarray) -> Tensor:
+    """Outputs [B, out], all shifted alike so that the head's own loss for spend `y` [B] is least.
+
+    The net that is calibrated met the level of these rows as a surprise; the one that predicts has learned from them
+    and knows it. Only the spread about that level is news to it, or a season's shift would be counted twice. The level is
+    that of the loss and not the mean residual, since a head that says a median of log spend does not say its mean.
+    """
+    target = torch.from_numpy(np.log1p(y)).to(out)
+
+    def shifted(by: float) -> Tensor:
+        return torch.cat([out[:, :1] + by, out[:, 1:]], dim=1)  # the first output moves all quantiles
+
+    best = minimize_scalar(lambda by: float(head.loss(shifted(by), target)), bounds=(-10, 10), method="bounded")
+    return shifted(float(best.x))
 
 
 def build_head(config: "HuberConfig | QuantileConfig") -> "HuberHead | QuantileHead":
