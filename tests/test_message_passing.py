@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from patron.graph.build import build
-from patron.graph.edges import EdgeType
+from patron.graph.edges import EdgeType, is_echo
 from patron.graph.snapshot import Incoming, incoming, snapshot
 from patron.nn import gnn
 from patron.nn.gnn import HeteroSAGE, reach
@@ -20,6 +20,7 @@ LINE: list[EdgeType] = [
     ("customer", "a", "b"), ("b", "b", "customer"), ("c", "c", "b"), ("d", "d", "c"), ("customer", "e", "lost"),
 ]  # fmt: skip
 CHANNELS = 6
+pytestmark = pytest.mark.filterwarnings("ignore:There exist node types")  # those that only send
 State = tuple[dict[str, Tensor], dict[EdgeType, Incoming]]
 
 
@@ -50,6 +51,14 @@ def test_reach_by_hand() -> None:
     assert reach(LINE, num_layers=1) == [{"customer", "b"}, {"customer"}]
     assert reach(LINE, num_layers=2) == [{"customer", "b", "c"}, {"customer", "b"}, {"customer"}]
     assert reach(LINE, num_layers=3)[0] == {"customer", "b", "c", "d"}
+
+
+def test_an_echo_leads_from_an_owner_to_what_is_its_own(shot: HeteroData) -> None:
+    assert {edge for edge in shot.edge_types if is_echo(edge)} == {
+        ("customer", "placed", "order"), ("order", "rev_happened_to", "order_event"),
+        ("customer", "rev_concerned", "order_event"), ("customer", "did", "interaction"),
+        ("customer", "returned", "return"), ("customer", "has", "loyalty"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("num_layers", [0, 1, 2, 3])
@@ -93,3 +102,16 @@ def test_a_new_net_takes_no_notice_of_stats(shot: HeteroData, state: State) -> N
     net = HeteroSAGE(shot.edge_types, channels=CHANNELS, num_layers=2, dropout=0.0)
     deaf = {edge: replace(found, stats=torch.zeros_like(found.stats)) for edge, found in edges.items()}
     assert torch.equal(net(x_dict, edges), net(x_dict, deaf))
+
+
+def test_who_hears_nobody_stays_as_it_is(shot: HeteroData, state: State) -> None:
+    """And has no weights of its own; the customers do, even where nobody talks to them."""
+    net = new_gnn(shot, num_layers=2)
+    told = {edge[2] for edge in shot.edge_types}
+    assert set(net.layers[0].self_path) == reach(shot.edge_types, num_layers=2)[1] & told
+    heard_by_few = [edge for edge in shot.edge_types if not is_echo(edge)]
+    lean = HeteroSAGE(heard_by_few, channels=CHANNELS, num_layers=2, dropout=0.0).layers[0]
+    assert not {"interaction", "loyalty", "order_event"} & set(lean.self_path)
+    x_dict, edges = state
+    assert torch.equal(lean(x_dict, edges)["interaction"], x_dict["interaction"])
+    assert set(HeteroSAGE([], channels=CHANNELS, num_layers=1, dropout=0.0).layers[0].self_path) == {"customer"}

@@ -28,6 +28,7 @@ from patron.features.asof import (
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.features.nodes import RELATIVE_TIME, EventKind, event_features, relative_time
 from patron.graph.build import GraphConfig, build
+from patron.graph.edges import is_echo
 from patron.graph.snapshot import snapshot
 from patron.nn.gnn import reach
 from patron.nn.heads import as_numpy
@@ -181,4 +182,7 @@ def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tenso
 
 @lru_cache(maxsize=64)
 def _structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
-    return snapshot(build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days)
+    shot = snapshot(build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days)
+    for edge in [edge for edge in shot.edge_types if is_echo(edge)]:  # most of the work, and nothing to be learned
+        del shot[edge]
+    return shot

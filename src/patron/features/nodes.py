@@ -84,7 +84,7 @@ FROM campaigns GROUP BY campaign_id ORDER BY id
 }
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def event_features(db: Database, *, kind: EventKind, cutoff: date) -> pd.DataFrame:
     """One row an event (or campaign) known at `cutoff`, sorted by the index `id`; columns float64 with `age` in days,
     and texts. The id of an order event is its place in `ORDER_EVENTS`."""

@@ -46,6 +46,7 @@ class Edge:
     """A relation: `sql` gives `source, target` (ids) and what an edge carries, in an order of its own.
 
     `symmetric` edges stand in both directions already. `last_only`: a source has one edge at a time, the latest.
+    `owner`: the node type to which each node at the other end belongs, alone and for good.
     """
 
     type: EdgeType
@@ -53,6 +54,7 @@ class Edge:
     sql: str
     symmetric: bool = False
     last_only: bool = False
+    owner: str | None = None
 
 
 _LINES = """
@@ -87,7 +89,7 @@ WHERE parent_id IS NOT NULL ORDER BY source"""
 
 EDGES: Mapping[str, Edge] = {
     "placed": Edge(("customer", "placed", "order"), ("orders",), """
-SELECT customer_id AS source, order_id AS target, order_date AS time FROM orders ORDER BY target"""),
+SELECT customer_id AS source, order_id AS target, order_date AS time FROM orders ORDER BY target""", owner="customer"),
     "contains": Edge(("order", "contains", "product"), ("orders", "order_items"), _lines("order_id")),
     "purchased": Edge(("customer", "purchased", "product"), ("order_items",), _lines("customer_id")),
     "belongs_to": Edge(("product", "belongs_to", "category"), ("order_items", "products", "categories"), f"""
@@ -99,13 +101,13 @@ WHERE category_id IS NOT NULL AND product_id IN ({_SOLD}) ORDER BY source"""),
     "co_shopper": Edge(
         ("customer", "co_shopper", "customer"), ("order_items",), _lines("customer_id"), symmetric=True),
     "happened_to": Edge(("order_event", "happened_to", "order"), ("order_events", "orders"), f"""
-SELECT event_id AS source, order_id AS target, time FROM ({ORDER_EVENTS}) ORDER BY source"""),
+SELECT event_id AS source, order_id AS target, time FROM ({ORDER_EVENTS}) ORDER BY source""", owner="order"),
     "concerned": Edge(("order_event", "concerned", "customer"), ("order_events",), f"""
-SELECT event_id AS source, customer_id AS target, time FROM ({ORDER_EVENTS}) ORDER BY source"""),
+SELECT event_id AS source, customer_id AS target, time FROM ({ORDER_EVENTS}) ORDER BY source""", owner="customer"),
     "did": Edge(("customer", "did", "interaction"), ("interactions",),
-                _of_customer("interactions", "interaction_id", "interaction_date")),
+                _of_customer("interactions", "interaction_id", "interaction_date"), owner="customer"),
     "returned": Edge(("customer", "returned", "return"), ("returns",),
-                     _of_customer("returns", "return_id", "return_date")),
+                     _of_customer("returns", "return_id", "return_date"), owner="customer"),
     "of_product": Edge(("return", "of_product", "product"), ("returns", "order_items"), f"""
 SELECT return_id AS source, product_id AS target, return_date AS time FROM returns JOIN customers USING (customer_id)
 WHERE product_id IN ({_SOLD}) ORDER BY time, source"""),
@@ -114,9 +116,16 @@ SELECT r.return_id AS source, r.order_id AS target, GREATEST(r.return_date, o.or
 FROM returns r JOIN orders o USING (order_id) JOIN customers c ON c.customer_id = r.customer_id
 ORDER BY time, source"""),
     "has": Edge(("customer", "has", "loyalty"), ("loyalty",),
-                _of_customer("loyalty", "loyalty_id", "loyalty_date"), last_only=True),
+                _of_customer("loyalty", "loyalty_id", "loyalty_date"), last_only=True, owner="customer"),
     "touched_by": Edge(("customer", "touched_by", "campaign"), ("campaigns",),
                        _of_customer("campaigns", "campaign_id", "campaign_date")),
     "responded_to": Edge(("customer", "responded_to", "campaign"), ("campaigns",),
                          _of_customer("campaigns", "campaign_id", "campaign_date", where="campaign_response = 1")),
 }  # fmt: skip
+
+
+def is_echo(edge: EdgeType) -> bool:
+    """Whether `edge`, of a snapshot, leads from an owner to what belongs to it alone: whatever comes back that way is
+    what the owner has said itself."""
+    source, relation, _ = edge
+    return source == EDGES[relation.removeprefix("rev_")].owner

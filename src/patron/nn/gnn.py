@@ -2,8 +2,9 @@
 et al. 2018.
 
 `adj_t` rows are normalised weights, so SAGEConv's sum is a weighted mean; a linear map of the edges' `stats` adds what
-a mean forgets, number and recency. Every node type keeps a path to itself (`HeteroConv` drops types without incoming
-edges), with a residual and a LayerNorm of its own. Only what can still reach a customer is computed.
+a mean forgets, number and recency. Customers, and every node type that hears of another, keep a path to themselves,
+with a residual and a LayerNorm of their own; who hears nobody stays as it is. Only what can still reach a customer is
+computed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,14 +53,16 @@ class _Layer(nn.Module):
         self.conv = HeteroConv(convs, aggr="sum") if convs else None
         self.edge_types = tuple(edge_types)
         self.of_stats = nn.ModuleDict({"__".join(edge): _zero(len(STATS), channels) for edge in edge_types})
-        self.self_path = nn.ModuleDict({kind: nn.Linear(channels, channels) for kind in node_types})
-        self.norm = nn.ModuleDict({kind: nn.LayerNorm(channels) for kind in node_types})
+        hearing = [kind for kind in node_types if kind == "customer" or kind in {edge[2] for edge in edge_types}]
+        self.self_path = nn.ModuleDict({kind: nn.Linear(channels, channels) for kind in hearing})
+        self.norm = nn.ModuleDict({kind: nn.LayerNorm(channels) for kind in hearing})
+        self.node_types = tuple(node_types)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> dict[str, Tensor]:
         heard = self._listen(x_dict, edges)
-        out = {}
-        for kind in [kind for kind in self.self_path if kind in x_dict]:  # an early snapshot may lack a type
+        out = {kind: x_dict[kind] for kind in self.node_types if kind in x_dict}  # an early snapshot may lack a type
+        for kind in [kind for kind in self.self_path if kind in x_dict]:
             message = self.self_path[kind](x_dict[kind]) + heard.get(kind, 0)  # [N, channels]
             out[kind] = x_dict[kind] + self.dropout(torch.relu(self.norm[kind](message)))
         return out
