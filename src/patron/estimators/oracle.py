@@ -37,9 +37,7 @@ class Oracle(Stored):
 
     def __init__(self, config: OracleConfig, setting: Setting) -> None:
         if setting.world is None:
-            raise ValueError(
-                "the oracle knows made-up worlds only; take data=shop or another world, or leave it out of estimator=[...]"
-            )
+            raise ValueError("the oracle knows made-up worlds only; take data=shop, or leave it out of estimator=[...]")
         self.config, self.seed, self.world = config, setting.seed, setting.world
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:

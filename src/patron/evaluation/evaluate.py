@@ -91,9 +91,9 @@ def evaluate(
     `truth` is the task table, with boolean columns `slice_*`. A column `fold` there says which rows belong to which
     fold; without it every fold holds every row. Rows `<metric>_minus_<reference>` appear where the reference was
     predicted, rows `spearman_gain_share` where `floor` and `ceiling` were: (Spearman - floor) / (ceiling - floor), the
-    share of the attainable gain. `n` is the number of truth rows. `flag` says that labels are 0 or 1, and adds the metrics of a
-    classification. Raises ValueError, naming estimator and customers, unless each estimator
-    has exactly one finite prediction for every row of every fold and seed: nobody is dropped silently.
+    share of the attainable gain. `n` is the number of truth rows. `flag` says that labels are 0 or 1, and adds the
+    metrics of a classification. Raises ValueError, naming estimator and customers, unless each estimator has exactly
+    one finite prediction for every row of every fold and seed: nobody is dropped silently.
     """
     answers = _answers(truth, folds=_names(predictions["fold"]), flag=flag)
     _check_context(context)

@@ -186,8 +186,8 @@ def at_level(head: Head, out: Tensor, y: np.ndarray) -> Tensor:
     """Outputs [B, out], all shifted alike so that the head's own loss for spend `y` [B] is least.
 
     The net that is calibrated met the level of these rows as a surprise; the one that predicts has learned from them
-    and knows it. Only the spread about that level is news to it, or a season's shift would be counted twice. The level is
-    that of the loss and not the mean residual, since a head that says a median of log spend does not say its mean.
+    and knows it. Only the spread about that level is news to it, or a season's shift would be counted twice. The level
+    is that of the loss and not the mean residual, since a head that says a median of log spend does not say its mean.
     """
     target = torch.from_numpy(np.log1p(y)).to(out)
 

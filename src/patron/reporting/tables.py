@@ -19,7 +19,8 @@ from patron.evaluation.metrics import FLAG_METRICS
 
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
 ORDER = (
-    "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "gnn", *ORACLES,
+    "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "gnn",
+    *ORACLES,
 )  # fmt: skip
 PRINTED = {"zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN"}
 SPLITS = {

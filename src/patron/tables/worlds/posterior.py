@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import date
 
 import numpy as np
+from scipy.special import xlogy
 
 from patron.days import midnight
 from patron.tables.database import Database
@@ -91,9 +92,7 @@ def _log_likelihood(drawn: Customers, past: Past, *, now: float, truth: Truth) -
     first, last = (np.searchsorted(times, drawn.customer_id * span + day) for day in (0.0, now))
     leaving = np.searchsorted(times, drawn.customer_id * span + np.clip(drawn.leaves, 0, now))
     over = np.searchsorted(times, drawn.customer_id * span + np.clip(ends, 0, now))
-    with np.errstate(divide="ignore"):
-        total = (last - leaving) * np.log(config.purchases.leaving_rate)
-    total = np.where(last > leaving, total, 0.0)
+    total = xlogy(last - leaving, config.purchases.leaving_rate)
     worth = np.concatenate([[0.0], np.cumsum(past.value)])
     turn = np.searchsorted(times, drawn.customer_id * span + np.clip(matures, 0, now))
     for start, stop, begin, end, phase in (
@@ -104,9 +103,7 @@ def _log_likelihood(drawn: Customers, past: Past, *, now: float, truth: Truth) -
         full = _mass(clock, begin, np.minimum(end, drawn.leaves))
         fading = _mass(clock, np.maximum(begin, drawn.leaves), np.minimum(end, ends))
         number = stop - start
-        with np.errstate(divide="ignore"):
-            counted = np.where(number > 0, number * np.log(rate), 0.0)
-        total += counted - rate * (full + config.purchases.leaving_rate * fading)
+        total += xlogy(number, rate) - rate * (full + config.purchases.leaving_rate * fading)
         total -= config.purchases.value_shape * (number * np.log(mean) + (worth[stop] - worth[start]) / mean)
     return np.where(last > over, -np.inf, total)
 
