@@ -88,10 +88,17 @@ def run_all(config: Config) -> pd.DataFrame:
     for name, seed in bar:
         bar.set_description(f"{name} seed {seed}")
         parts.append(run_one(experiment, name=name, seed=seed))
+    return judged(experiment, pd.concat(parts, ignore_index=True), reference=config.evaluation.reference)
+
+
+def judged(experiment: Experiment, predictions: pd.DataFrame, *, reference: str) -> pd.DataFrame:
+    """The long table of `evaluate` for test predictions of any estimators, compared with the reference."""
+    config = experiment.config
+    settings = {**vars(config.evaluation), "reference": reference}
     with _stage(f"bootstrapping {config.evaluation.n_boot} times over customers"):
         return evaluate(
-            pd.concat(parts, ignore_index=True), experiment.truth,
-            **vars(config.evaluation), flag=experiment.is_flag, context=_context(config),
+            predictions, experiment.truth,
+            **settings, flag=experiment.is_flag, context=_context(config),
         )  # fmt: skip
 
 

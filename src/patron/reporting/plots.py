@@ -4,6 +4,7 @@ Colours are Okabe and Ito's, which the colour-blind can tell apart. Save with `f
 """
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,41 @@ def comparison_figure(results: pd.DataFrame, *, metric: str, without: Collection
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_xlabel(_label(metric))
     return figure
+
+
+def differences_figure(differences: pd.DataFrame, *, title: str) -> Figure:
+    """One line a variant: its paired difference in Spearman with the 95 % interval, the largest loss on top."""
+    rows = differences.sort_values("value").set_index("estimator")
+    figure, axes = _blank(title, height=1.2 + 0.3 * len(rows))
+    axes.axvline(0, color=FAINT, ls="--", lw=1)
+    _dots(axes, rows, metric="spearman_minus")
+    axes.set_yticks(range(len(rows)), [printed(str(name)) for name in rows.index])
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel("difference in Spearman, 95 % interval")
+    return figure
+
+
+def signal_figure(differences: pd.DataFrame, *, title: str) -> Figure:
+    """A line an estimator over `graph_signal`: its paired difference in Spearman with the 95 % interval as a band."""
+    figure, axes = _blank(title, height=4.4)
+    axes.axhline(0, color=FAINT, ls="--", lw=1)
+    for name, colour in zip(ordered(differences["estimator"]), PALETTE * len(differences), strict=False):
+        rows = differences[differences["estimator"] == name].sort_values("graph_signal")
+        axes.fill_between(rows["graph_signal"], rows["lo"], rows["hi"], color=colour, alpha=0.15, lw=0)
+        axes.plot(rows["graph_signal"], rows["value"], "o-", color=colour, lw=1.4, ms=4, label=printed(str(name)))
+    axes.set_xlabel("graph signal: share of the customers' later level that follows from their taste community")
+    axes.set_ylabel("difference in Spearman, 95 % interval")
+    axes.legend(frameon=False)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure to `path`, complete or not at all; returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.writing")
+    figure.savefig(partial, format=path.suffix.removeprefix("."))
+    partial.replace(path)
+    return path
 
 
 def gains_figure(y: Any, scores: Mapping[str, Any]) -> Figure:

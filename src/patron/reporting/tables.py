@@ -22,7 +22,11 @@ ORDER = (
     "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "gnn",
     *ORACLES,
 )  # fmt: skip
-PRINTED = {"zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN"}
+PRINTED = {
+    "zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN",
+    "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
+    "gnn_co_shoppers": "GNN, co-shoppers alone",
+}  # fmt: skip
 SPLITS = {
     "temporal": "temporal: trained on the past, tested on the future",
     "customers": "customers: customers held out at one cutoff; not a test of time",
@@ -112,6 +116,20 @@ def console(results: pd.DataFrame, *, width: int = 160) -> Table:
         styles = ["bold" if won else "" for won in best.loc[name]]
         texts = [Text(_two_lines(cell), style=style) for cell, style in zip(cells.loc[name], styles, strict=True)]
         table.add_row(str(name), *texts)
+    return table
+
+
+def differences(rows: pd.DataFrame, *, title: str) -> Table:
+    """For a terminal: the paired differences of `patron.variants.advantages`, the largest loss first; those whose
+    interval leaves out 0 in bold."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    keys = [name for name in ("graph_signal", "estimator") if name in rows]
+    for header in (*(key.replace("_", " ") for key in keys), "Δ Spearman", "95 % interval"):
+        table.add_column(header, justify="left" if header == "estimator" else "right")
+    for row in rows.sort_values([*keys[:-1], "value"]).to_dict("records"):
+        style = "bold" if row["lo"] > 0 or row["hi"] < 0 else ""
+        cells = [*(str(row[key]) for key in keys), _signed(row["value"]), _between(row["lo"], row["hi"], _signed)]
+        table.add_row(*cells, style=style)
     return table
 
 

@@ -1,0 +1,27 @@
+"""One world with more and more cross-customer signal: by how much does each model beat LightGBM on as-of features?
+
+python scripts/sweep.py
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from patron.config import entry
+from patron.reporting.plots import save, signal_figure
+from patron.reporting.tables import differences, write_results
+from patron.variants import SweepConfig, advantages, sweep
+
+
+def main(config: SweepConfig) -> None:
+    results = sweep(config)
+    found = advantages(results, reference="lightgbm")
+    Console().print(differences(found, title=f"{config.name}: Spearman less that of LightGBM"))
+    written = write_results(results, name=config.name, folder=config.results, readme=None)
+    figure = signal_figure(found, title="Advantage over LightGBM on as-of features")
+    for path in [*written, save(figure, config.results / f"{config.name}.png")]:
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    entry(main, schema=SweepConfig, configs=Path(__file__).parents[1] / "configs", name="sweep")

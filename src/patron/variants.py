@@ -1,0 +1,159 @@
+"""The same data and folds, other configurations: what each table, relation or group of features is worth, and what a
+world's cross-customer signal does to each estimator. Differences are paired.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as config_dataclass
+from tqdm import tqdm
+
+from patron.config import Config
+from patron.estimators import GNNConfig, is_seeded
+from patron.features.asof import design, specify
+from patron.features.groups import Group, group_of
+from patron.graph.build import build
+from patron.graph.edges import Relation
+from patron.pipeline import Experiment, judged, prepare, run_one
+from patron.tables.schema import REQUIRED_TABLES, TABLES
+from patron.tables.worlds.config import Share, WorldConfig
+
+EVERYTHING = "everything"
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AblationConfig(Config):
+    """An experiment whose single estimator is fitted again without one table, relation or group of features each.
+
+    Null leaves out one at a time of those that the data have, [] none. Relations are for the GNN alone.
+    """
+
+    leave_out_tables: tuple[str, ...] | None
+    leave_out_relations: tuple[Relation, ...] | None
+    leave_out_groups: tuple[Group, ...] | None
+    results: Path
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SweepConfig(Config):
+    """An experiment on a world that is made again with each of these shares of cross-customer signal."""
+
+    signals: Annotated[tuple[Share, ...], Field(min_length=1)]
+    results: Path
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An estimator of a configuration, under a name of its own in tables."""
+
+    label: str
+    config: Config
+    estimator: str
+
+
+def ablate(config: AblationConfig) -> pd.DataFrame:
+    """The long table of `evaluate` with the estimator as it is (`everything`) and without each part.
+
+    Raises ValueError unless there is exactly one estimator.
+    """
+    if len(config.estimators) != 1:
+        raise ValueError(f"an ablation is of one estimator, not {sorted(config.estimators)}; give estimator=[gnn]")
+    experiment = prepare(config)
+    return compare(experiment, list(_left_out(experiment, config)), reference=EVERYTHING)
+
+
+def sweep(config: SweepConfig) -> pd.DataFrame:
+    """The long tables of every estimator at every signal, with the column `graph_signal`. Raises ValueError unless the
+    data are a world."""
+    parts = []
+    for signal in config.signals:
+        if not isinstance(config.data, WorldConfig):
+            raise ValueError(f"only a made-up world has a graph signal, {config.data.name} has none; take data=shop")
+        data = replace(config.data, communities=replace(config.data.communities, graph_signal=signal))
+        here = replace(config, data=data, name=f"{config.name}/{signal:g}")
+        variants = list(_with_relations(here))
+        parts.append(compare(prepare(here), variants, reference="lightgbm").assign(graph_signal=signal))
+    return pd.concat(parts, ignore_index=True)
+
+
+def compare(experiment: Experiment, variants: Sequence[Variant], *, reference: str) -> pd.DataFrame:
+    """The long table of `evaluate` of all variants, each under its label; rows `<metric>_minus_<reference>` are
+    paired."""
+    parts = []
+    jobs = [(variant, seed) for variant in variants for seed in _seeds(variant)]
+    bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=not experiment.config.trainer.progress)
+    for variant, seed in bar:
+        bar.set_description(f"{variant.label} seed {seed}")
+        there = replace(experiment, config=variant.config)
+        parts.append(run_one(there, name=variant.estimator, seed=seed).assign(estimator=variant.label))
+    return judged(experiment, pd.concat(parts, ignore_index=True), reference=reference)
+
+
+def _seeds(variant: Variant) -> Iterable[int]:
+    seeds = variant.config.seeds
+    return seeds if is_seeded(variant.config.estimators[variant.estimator]) else seeds[:1]
+
+
+def _left_out(experiment: Experiment, config: AblationConfig) -> Iterator[Variant]:
+    (name,) = config.estimators
+    yield Variant(EVERYTHING, config, name)
+    for label, changed in _parts(experiment, config):
+        yield Variant(f"without {label}", replace(changed, name=f"{config.name}/without_{label}"), name)
+
+
+def _parts(experiment: Experiment, config: AblationConfig) -> Iterator[tuple[str, AblationConfig]]:
+    seen = experiment.db.only(config.tables)
+    with_rows = [table for table in TABLES if table not in REQUIRED_TABLES and seen[table].num_rows]
+    for table in _chosen(config.leave_out_tables, with_rows, what="tables"):
+        yield table, replace(config, tables=tuple(name for name in with_rows if name != table))
+    for relation in _chosen(config.leave_out_relations, list(_relations(experiment)), what="relations"):
+        kept = tuple(name for name in config.graph.relations if name != relation)
+        yield relation, replace(config, graph=replace(config.graph, relations=kept))
+    for group in _chosen(config.leave_out_groups, _groups(experiment), what="groups"):
+        groups = tuple(name for name in config.features.groups if name != group)
+        yield f"features {group}", replace(config, features=replace(config.features, groups=groups))
+
+
+def _chosen(wanted: Sequence[str] | None, present: Sequence[str], *, what: str) -> Sequence[str]:
+    unknown = sorted(set(wanted or ()) - set(present))
+    if unknown:
+        raise ValueError(f"leave_out_{what}: {unknown} are not there to be left out; there are {', '.join(present)}")
+    return present if wanted is None else wanted
+
+
+def _relations(experiment: Experiment) -> Iterator[Relation]:
+    config = experiment.config
+    if any(isinstance(estimator, GNNConfig) for estimator in config.estimators.values()):
+        past = experiment.db.only(config.tables).upto(experiment.folds[-1].cutoff)
+        there = {relation for _, relation, _ in build(past, config=config.graph).edge_types}
+        yield from (relation for relation in config.graph.relations if relation in there)
+
+
+def _groups(experiment: Experiment) -> list[str]:
+    fold, config = experiment.folds[-1], experiment.config
+    past = experiment.db.only(config.tables).upto(fold.cutoff)
+    spec = specify(past, config=config.features, horizon=fold.test.horizon, cutoffs=fold.refit.cutoffs)
+    found = {group_of(str(column)) for column in design(past, rows=fold.test, spec=spec)}
+    return [group for group in config.features.groups if group in found]
+
+
+def _with_relations(config: Config) -> Iterator[Variant]:
+    # The GNN also with the co-shopper edges alone.
+    for name, estimator in config.estimators.items():
+        yield Variant(name, config, name)
+        if isinstance(estimator, GNNConfig):
+            alone = replace(config.graph, relations=("co_shopper",))
+            yield Variant(f"{name}_co_shoppers", replace(config, graph=alone, name=f"{config.name}/co_shoppers"), name)
+
+
+def advantages(results: pd.DataFrame, *, reference: str) -> pd.DataFrame:
+    """`estimator, value, lo, hi` of the paired differences in Spearman to the reference, over all folds and seeds, and
+    what else the results say of each row."""
+    metric = f"spearman_minus_{reference}"
+    rows = results[(results["metric"] == metric) & (results["slice"] == "all") & (results["fold"] == "mean")]
+    kept: Mapping[str, None] = dict.fromkeys(["graph_signal", "estimator", "value", "lo", "hi", "n"])
+    return rows[[name for name in kept if name in rows]].reset_index(drop=True)
