@@ -1,0 +1,99 @@
+"""The GNN on any choice of tables: presets, tables left out, tables that begin late, and what it says of wrong names."""
+
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+from newcomer import composed
+from settings import ESTIMATORS, SMALL, TEST, setting
+
+from patron.config import Config, ConfigError, load
+from patron.estimators import GNN
+from patron.features.nodes import RELATIVE_TIME
+from patron.graph.edges import EDGES, Relation, Table
+from patron.tables.database import Database
+from patron.tables.schema import TABLES
+from patron.task.split import Fold
+
+EVENTS = ["order_events", "interactions", "returns", "loyalty", "campaigns"]
+
+
+def fitted(db: Database, *, fold: Fold, folder: Path, tables: tuple[Table, ...] | None = None) -> GNN:
+    given = setting(folder, max_steps=2, steps_per_check=2)
+    gnn = GNN(ESTIMATORS["gnn"], replace(given, graph=replace(given.graph, tables=tables)))
+    return gnn.fit(db.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)
+
+
+def kinds(gnn: GNN) -> set[str]:
+    return set(gnn.trained.encoders)
+
+
+def assert_predicts(gnn: GNN, db: Database, fold: Fold) -> None:
+    predicted = gnn.predict(db.upto(TEST), rows=fold.test)
+    assert np.isfinite(predicted[["ltv_mean", "ltv_median", "rank_score"]]).all(axis=None)
+
+
+def test_gnn_uses_every_table(shop: Database, fold: Fold, tmp_path: Path) -> None:
+    gnn = fitted(shop, fold=fold, folder=tmp_path)
+    assert kinds(gnn) == {end for edge in EDGES.values() for end in (edge.type[0], edge.type[2])}
+    width = gnn.trained.model.encoders.by_type["interaction"][0].in_features
+    assert width == gnn.trained.encoders["interaction"].width + RELATIVE_TIME
+    assert gnn.trained.encoders["interaction"].vocabulary["interaction_type"] == ("visit", "call", "complaint")
+    assert_predicts(gnn, shop, fold)
+
+
+@pytest.mark.parametrize("left_out", EVENTS)
+def test_gnn_runs_without_a_table(left_out: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
+    tables = tuple(name for name in get_args(Table) if name != left_out)
+    gnn = fitted(shop, fold=fold, folder=tmp_path, tables=tables)
+    kind = left_out.removesuffix("s")
+    assert kind not in kinds(gnn)
+    assert kinds(gnn) > {"customer", "product"}
+    assert_predicts(gnn, shop, fold)
+
+
+@pytest.mark.parametrize("late", EVENTS)
+def test_gnn_learns_where_a_table_begins_late(late: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
+    """At the first training cutoff there is no row of it, and at the test there are many."""
+    begin = pc.greater(shop[late][TABLES[late].time], datetime(2020, 9, 15))
+    db = Database(shop.name, {**shop.tables, late: shop[late].filter(begin)})
+    assert db.upto(fold.train.cutoffs[0])[late].num_rows == 0
+    gnn = fitted(db, fold=fold, folder=tmp_path)
+    assert late.removesuffix("s") in kinds(gnn)
+    assert_predicts(gnn, db, fold)
+
+
+@pytest.mark.parametrize("new", EVENTS)
+def test_gnn_predicts_where_a_table_has_come_since(new: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
+    """At no training cutoff it has a row. What was not learned from stays unheard."""
+    begin = pc.greater(shop[new][TABLES[new].time], datetime.combine(max(fold.refit.cutoffs), datetime.min.time()))
+    db = Database(shop.name, {**shop.tables, new: shop[new].filter(begin)})
+    assert db.upto(TEST)[new].num_rows > 0
+    gnn = fitted(db, fold=fold, folder=tmp_path)
+    assert new.removesuffix("s") not in kinds(gnn)
+    assert_predicts(gnn, db, fold)
+
+
+# Configuration
+
+PRESETS = ("seed", "default", "full")
+
+
+def test_presets() -> None:
+    seed, default, full = (load(composed("config", f"graph={name}"), schema=Config).graph for name in PRESETS)
+    assert set(full.chosen) == set(get_args(Relation))
+    assert set(full.chosen) - set(default.chosen) == {"contains", "happened_to", "of_order"}
+    assert seed.chosen == ("purchased", "belongs_to", "co_shopper")
+    assert {EDGES[name].type[end] for name in seed.chosen for end in (0, 2)} == {"customer", "product", "category"}
+    assert default.tables is None
+    assert full.tables is None
+    assert seed.tables == ("customers", "order_items", "products", "categories")
+
+
+def test_a_table_that_patron_does_not_know_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"graph\.tables\.1: .*'returns', .*'retunrs'"):
+        load(composed("config", "graph.tables=[customers,retunrs]"), schema=Config)
