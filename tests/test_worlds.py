@@ -435,6 +435,19 @@ def test_the_truth_is_what_happens_on_average(wanted: tuple[str, ...], now: int,
     assert not expected.net[nobody].any()
 
 
+def test_a_first_order_that_is_sent_back_later_is_expected_to_be() -> None:
+    """Nobody orders again, all is sent back: what is there at the cutoff is refunded until day 30 of the order."""
+    wanted = "data.purchases={rate:1e-9,trial_rate:1e-9,value_spread:0}"
+    world = world_of("world", wanted, "data.catalogue.return_rate=1", "data.customers=3000", *NO_EFFECT)
+    age = 800 - world.truth.customers.arrives
+    expected = world.truth.expected(START + timedelta(days=800), days=90)
+    still_there = np.where(age > 0, 1 - np.clip((age - 3) / 27, 0, 1), 0)
+    assert expected.net == pytest.approx(-50 * still_there, abs=1e-5)
+    assert expected.gross == pytest.approx(np.zeros(3000), abs=1e-5)
+    off = (realised(world, now=800, days=90)["net"] - expected.net)[(age > 0) & (age < 30)]
+    close(off.mean(), 0, sd=off.std(), n=len(off))
+
+
 def test_the_truth_ranks_better_than_the_past() -> None:
     world = world_of("world", *SIGNAL)
     expected = world.truth.expected(START + timedelta(days=1000), days=365).gross
