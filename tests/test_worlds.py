@@ -448,6 +448,13 @@ def test_a_first_order_that_is_sent_back_later_is_expected_to_be() -> None:
     close(off.mean(), 0, sd=off.std(), n=len(off))
 
 
+def test_the_truth_goes_two_years_beyond_the_world() -> None:
+    known, end = world_of("tiny").truth, START + timedelta(days=731)
+    assert (known.expected(end, days=730).gross >= known.expected(end, days=365).gross).all()
+    with pytest.raises(ValueError, match=f"731 days from {end}"):
+        known.expected(end, days=731)
+
+
 def test_the_truth_ranks_better_than_the_past() -> None:
     world = world_of("world", *SIGNAL)
     expected = world.truth.expected(START + timedelta(days=1000), days=365).gross

@@ -41,9 +41,12 @@ class Truth:
     catalogue: Catalogue
 
     def expected(self, cutoff: date, *, days: int) -> Expected:
-        """What is to be expected in `(cutoff, cutoff + days]` of every customer who has come by then."""
+        """What is to be expected in `(cutoff, cutoff + days]` of every customer who has come by the cutoff. Raises
+        ValueError if that ends more than two years after the world."""
         now, customers = float((cutoff - self.config.calendar.start).days), self.customers
         clock, returned = np.concatenate([[0.0], np.cumsum(pace(self.config.calendar))]), self._returned()
+        if now + days >= len(clock):
+            raise ValueError(f"nothing is known of {days} days from {cutoff}: too long after the end of the world")
         orders, gross = np.zeros(len(customers)), np.zeros(len(customers))
         refunds = self._first_orders(now) * returned(now) * _refunded(customers.arrives, now=now, days=days)
         for start, end in _steps(now, days=days):
