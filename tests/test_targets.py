@@ -10,12 +10,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from newcomer import SHARED, composed
 from pandas.testing import assert_frame_equal
 from settings import ESTIMATORS, SMALL, TEST, fit
 
+from patron.config import Config, load
 from patron.days import Horizon, midnight
 from patron.evaluation.metrics import spearman
 from patron.features.btyd import BGNBD
+from patron.pipeline import prepare, run_one
+from patron.serving.score import ScoreConfig, score
 from patron.tables.database import Database
 from patron.task.ltv import Target, TaskConfig, TaskTable, concat, labelled, last_outcome, outcome, population
 from patron.task.split import Fold, folds, truth
@@ -277,3 +281,36 @@ def test_customers_and_orders_alone_are_enough(name: str, shop: Database, fold: 
     bare = shop.only([])
     predicted = fit(name, bare, fold=fold, folder=tmp_path).predict(bare.upto(TEST), rows=fold.test)
     assert np.isfinite(predicted[["ltv_mean", "ltv_median", "rank_score"]].to_numpy()).all()
+
+
+def chosen(folder: Path, *overrides: str) -> Config:
+    words = [
+        "estimator=[last_window]",
+        "task=90d",
+        "task.population=null",
+        f"split.test=['{TEST}']",
+        *SHARED,
+        *overrides,
+    ]
+    return load(composed("config", *words, f"runs={folder}", "seeds=[0]"), schema=Config)
+
+
+@pytest.mark.parametrize("tables", ["[order_items,products]", "null"])
+def test_a_run_sees_its_tables_and_is_judged_by_all(
+    shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tables: str
+) -> None:
+    """In the other shop everything is sent back: net labels say so, and whoever may see returns."""
+    returns = shop["returns"].to_pandas().assign(refund_amount=1e4)
+    other = Database(shop.name, {**shop.tables, "returns": pa.Table.from_pandas(returns, preserve_index=False)})
+    truths, predictions, scores = [], [], []
+    for k, db in enumerate((shop, other)):
+        for module in ("patron.pipeline", "patron.serving.score"):
+            monkeypatch.setattr(f"{module}.load_database", lambda _, db=db: db)
+        experiment = prepare(chosen(tmp_path / str(k), f"tables={tables}"))
+        truths.append(experiment.truth["label"])
+        predictions.append(run_one(experiment, name="last_window", seed=0))
+        run = tmp_path / str(k) / experiment.config.name / "last_window-seed0"
+        scores.append(score(ScoreConfig(run=run, cutoff=date(2021, 6, 1), data={}, out=None)).scores)
+    assert (truths[0] > truths[1]).any()
+    for one, two in (predictions, scores):
+        assert one["ltv_mean"].equals(two["ltv_mean"]) == (tables != "null")

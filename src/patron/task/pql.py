@@ -25,7 +25,7 @@ from patron.tables.engine import query as run
 from patron.tables.schema import known_tables
 from patron.task.pql_parse import PQLError, meant, parse, parts, start_of
 from patron.task.pql_sql import Clause
-from patron.task.pql_window import UNITS, Offset, latest
+from patron.task.pql_window import LONGEST, UNITS, Offset, latest
 
 __all__ = ["PQLError", "PQLText", "Query", "Statement", "compile", "customers", "labels"]
 
@@ -171,7 +171,10 @@ def _read_named(text: str, name: str, *, at: int) -> tuple[Horizon, str]:
     if base not in NAMED:
         raise PQLError(text, at, f"there is no named target '{name}'; {meant(base or name, NAMED)}")
     unit, size = next(UNITS[unit] for unit in UNITS if unit.startswith(suffix[-1]))
-    return Horizon(size * int(suffix[:-1]), unit), NAMED[base]
+    amount = size * int(suffix[:-1])
+    if amount > LONGEST[unit]:
+        raise PQLError(text, at, "a horizon is of at most 100 years")
+    return Horizon(amount, unit), NAMED[base]
 
 
 def _tables(text: str, using: Tree) -> tuple[str, ...]:

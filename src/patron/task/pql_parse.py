@@ -9,9 +9,10 @@ from typing import Any
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedToken
 
 WORDS = {
-    "FOR": "FOR EACH customers.customer_id", "COMPARE": "a comparison (= != < <= > >=)", "PLUS": "+", "MINUS": "-",
-    "STAR": "*", "DIVIDE": "/", "NUMBER": "a number", "NAME": "a name", "TEXT": "a text in quotes", "LPAR": "(",
-    "RPAR": ")", "COMMA": "a comma", "DOT": ".", "$END": "the end of the query",
+    "FOR": "FOR EACH customers.customer_id (or FOR customer, after a named target)",
+    "COMPARE": "a comparison (= != < <= > >=)", "PLUS": "+", "MINUS": "-", "STAR": "*", "DIVIDE": "/",
+    "NUMBER": "a number", "NAME": "a name", "TEXT": "a text in quotes", "LPAR": "(", "RPAR": ")", "COMMA": "a comma",
+    "DOT": "a dot and a column, as in orders.order_date", "$END": "the end of the query",
 }  # fmt: skip
 
 
@@ -62,8 +63,10 @@ def meant(word: str, names: Iterable[str]) -> str:
 
 
 def _expected(terminals: Iterable[str]) -> str:
-    words = sorted(WORDS.get(name, name) for name in terminals if name != "TIMES")
-    return f"expected {' or '.join(words)}"
+    order = [*WORDS, *sorted(terminals)]
+    return (
+        f"expected {' or '.join(WORDS.get(name, name) for name in sorted(set(terminals) - {'TIMES'}, key=order.index))}"
+    )
 
 
 @cache

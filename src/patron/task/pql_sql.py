@@ -4,6 +4,7 @@ Names come from the schema and never from the text; texts are quoted. Sums are o
 depends on the order of the rows.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -111,12 +112,21 @@ class Translator:
         if "id" in kinds and "condition" not in kinds and "date" not in kinds:
             if str(sign) not in ("=", "!=", "<>"):
                 raise PQLError(self.text, start_of(sign), "ids have no order; compare them with = or !=")
-            return _as_id(left), _as_id(right)
+            return self._id(left), self._id(right)
         if len(kinds) > 1 or "condition" in kinds:
             raise PQLError(
                 self.text, right.at, f"a {left.kind} cannot be compared with a {right.kind}; both must be of one kind"
             )
         return left.sql, right.sql
+
+    def _id(self, value: Value) -> str:
+        # An id is stored as a whole number or as text.
+        if value.kind != "number":
+            return f"CAST({value.sql} AS VARCHAR)"
+        whole = re.fullmatch(r"CAST\((\d+) AS DOUBLE\)", value.sql)
+        if whole is None:
+            raise PQLError(self.text, value.at, "an id is a whole number or a text in quotes")
+        return f"'{whole[1]}'"
 
     def _instant(self, value: Value) -> str:
         if value.kind == "date":
@@ -348,12 +358,6 @@ def _of_column(table: str, column: Column, *, at: int) -> Value:
 
 def _name(table: str, column: str) -> str:
     return f'{table}."{column}"'
-
-
-def _as_id(value: Value) -> str:
-    # An id is stored as a whole number or as text.
-    whole = f"CAST({value.sql} AS BIGINT)" if value.kind == "number" else value.sql
-    return f"CAST({whole} AS VARCHAR)"
 
 
 def _unquoted(text: str) -> str:

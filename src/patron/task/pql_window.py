@@ -16,6 +16,9 @@ UNITS: Mapping[str, tuple[Literal["days", "months"], int]] = {
 }  # fmt: skip
 
 
+LONGEST = {"days": 36_500, "months": 1_200}  # a century: beyond, dates end
+
+
 @dataclass(frozen=True)
 class Offset:
     """A signed length of time from the cutoff."""
@@ -51,6 +54,9 @@ def window_of(text: str, bounds: Tree, *, past: bool) -> Window:
         raise PQLError(text, start_of(words[2]), f"there is no unit '{words[2]}'; {meant(words[2], UNITS)}")
     unit, size = UNITS[words[2].lower()]
     start, end = (Offset(size * _whole(text, bound), unit) for bound in parts(bounds)[:2])
+    for bound, offset in zip(parts(bounds), (start, end), strict=False):
+        if abs(offset.amount) > LONGEST[unit]:
+            raise PQLError(text, start_of(bound), "a window is of at most 100 years")
     places = [start_of(bound) for bound in parts(bounds)]
     if end.amount <= start.amount:
         raise PQLError(text, places[1], "the window must end after its start; it is (cutoff + start, cutoff + end]")
