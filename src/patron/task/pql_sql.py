@@ -42,7 +42,7 @@ class Value:
 
 @dataclass
 class Translator:
-    """What all expressions share. `columns` and `aggregations` say what a table's column and an aggregation are."""
+    """What all expressions share; `column`, `aggregation` and `over` say what these are in the clause or filter."""
 
     text: str
     column: Callable[[Tree], Value]
