@@ -38,14 +38,25 @@ COLUMNS: dict[str, tuple[list[Any], Kind]] = {
     "handy": (["0151 2345678", "0160/765432-1"] * 30, "personal"),
     "call": (["555-123-4567", "(555) 123 4567"] * 30, "personal"),
     "since": (["2020-01-02", "01.02.2020"] * 30, "category"),  # dates in text are no phone numbers
-    "code": (["1000234", "1000235"] * 30, "category"),
+    "code": (["0234", "0235"] * 30, "category"),  # numbers have no leading zeros
+    # as a CSV file is read
+    "pets": (["0", "-1", None] * 20, "number"),
+    "rate": ([f"{k}.5" for k in range(ROWS)], "number"),
+    "ticket": ([str(k) for k in range(ROWS)], "id"),
+    "joined": ([f"2019-01-{1 + k % 28:02d} 10:00:{k:02d}" for k in range(ROWS)], "date"),
+    "blank": (["", " ", "gold"] * 20, "category"),
 }
 
 
 def make_shop(**extra: list[Any]) -> Database:
     columns = {name: values for name, (values, _) in COLUMNS.items()} | extra
     customers = pa.table(
-        {"customer_id": range(ROWS), "channel": ["web"] * ROWS, "empty": pa.array(NOBODY, pa.string())}
+        {
+            "customer_id": range(ROWS),
+            "channel": ["web"] * ROWS,
+            "empty": pa.array(NOBODY, pa.string()),
+            "spaces": [" "] * ROWS,
+        }
     )
     for name, values in columns.items():
         customers = customers.append_column(name, pa.array(values))
@@ -115,7 +126,7 @@ def test_names_of_things_are_not_personal() -> None:
 def test_columns_are_what_they_are_taken_for() -> None:
     found = kinds(make_shop())
     assert {name: found[f"customers.{name}"] for name in COLUMNS} == {name: kind for name, (_, kind) in COLUMNS.items()}
-    assert "customers.empty" not in found  # nothing is known of it
+    assert not {"customers.empty", "customers.spaces"} & set(found)  # nothing is known of it
     canonical = {
         "customers.customer_id": "id", "customers.channel": "category", "orders.order_date": "date",
         "order_items.amount": "number", "products.product_name": "text",
@@ -135,7 +146,7 @@ def test_kinds_may_be_set() -> None:
     assert {name: found[f"customers.{name}"] for name in chosen} == chosen
     spec = spec_of(make_shop(), customers=chosen)
     row = customer_features(make_shop().upto(CUTOFF), cutoff=CUTOFF, spec=spec).loc[1]
-    assert (row["customer_children"], row["customer_code"], row["customer_note"]) == ("1", 1000235.0, "note 1")
+    assert (row["customer_children"], row["customer_code"], row["customer_note"]) == ("1", 235.0, "note 1")
     assert "customer_channel" not in row
 
 
@@ -179,11 +190,18 @@ def test_attributes_by_hand() -> None:
     shop = make_shop(birthday=born, income=[float("inf"), 5.0] * 30, age_band=["young", None] * 30)
     found = customer_features(shop.upto(CUTOFF), cutoff=CUTOFF, spec=spec_of(shop), groups=("attributes",))
     used = {name for name, (_, kind) in COLUMNS.items() if kind in ("number", "category")}
-    assert set(found) == {f"customer_{name}" for name in used} | {"customer_channel", "customer_birthday_age"}
+    assert set(found) == {f"customer_{name}" for name in used} | {
+        "customer_channel",
+        "customer_birthday_age",
+        "customer_joined_age",
+    }
     assert found.loc[0, "customer_birthday_age"] == (CUTOFF - date(1990, 1, 1)).days
     assert found["customer_birthday_age"].isna().tolist() == [False, True] * 30
     assert found["customer_income"].isna().tolist() == [True, False] * 30
     assert found["customer_vip"].tolist() == [1.0, 0.0] * 30
+    assert found.loc[[0, 1], "customer_pets"].tolist() == [0, -1]
+    assert found.loc[0, "customer_joined_age"] == (CUTOFF - date(2019, 1, 1)).days - 10 / 24
+    assert found["customer_blank"].isna().tolist() == [True, True, False] * 20
     assert found.loc[0, "customer_age_band"] == "young"
     assert found["customer_age_band"].isna().sum() == 30
 

@@ -50,4 +50,4 @@ def _sql(column: TypedColumn) -> str:
         case "date":
             day = f"TRY_CAST({name} AS TIMESTAMP)"
             return f"CASE WHEN {day} <= $cutoff THEN DATE_DIFF('second', {day}, $cutoff) / CAST(86400 AS DOUBLE) END"
-    return f"CAST({name} AS VARCHAR)"
+    return f"NULLIF(trim(CAST({name} AS VARCHAR)), '')"

@@ -1,10 +1,12 @@
 """What every column of every table is, told from the first cutoff of a fit: a kind by its schema, name and values.
 
 Canonical columns have the kind of schema.py; free texts (`product_name`, `interaction_details`, `categories.name`) are
-text. Of the others, in this order: a personal field is `personal`, `id`, `*_id` and what differs in each of 50 or more
-rows (texts and integers) is `id`, times are `date`, numbers and booleans are `number` (codes too, until they are set to
-category), texts of at most 50 values are `category`, all other texts are `text`. Ids and personal fields never become
-features; text does so only when it is set to category, by its most frequent values.
+text. Of the others, in this order: a personal field is `personal`; what is called `id` or `*_id` is `id`; times are
+`date`; what differs in each of 50 or more rows, unless it has decimals, is `id`; numbers and booleans are `number`
+(codes too, until they are set to category); texts of at most 50 values are `category`, all other texts are `text`.
+Columns of CSV files are texts, so texts that all read as numbers (without leading zeros) or as ISO dates count as such.
+Ids and personal fields never become features; text does so only when it is set to category, by its most frequent
+values.
 """
 
 import logging
@@ -74,41 +76,66 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """How many values a column holds, how many distinct ones, and how many look like what."""
+
+    rows: int
+    known: int
+    distinct: int
+    personal: int
+    dates: int
+    numbers: int
+    integers: int
+
+
 def _of_table(db: Database, table: str) -> Iterator[TypedColumn]:
     types = {name: db[table].schema.field(name).type for name in db[table].column_names}
     if db[table].num_rows == 0:
         return
     looks = {name: _looks(quoted(name), kind) for name, kind in types.items()}
     select = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in looks.items())
-    seen = query(db, f"SELECT {select} FROM {table}").to_pylist()[0]
-    rows = db[table].num_rows
-    for name, (known, distinct, personal) in seen.items():
-        if known:
-            yield TypedColumn(table, name, _kind(table, name, types[name], rows, known, distinct, personal))
+    counts = query(db, f"SELECT {select} FROM {table}").to_pylist()[0]
+    for name, seen in ((name, _Seen(db[table].num_rows, *numbers)) for name, numbers in counts.items()):
+        if seen.known:
+            yield TypedColumn(table, name, _kind(table, name, seen))
 
 
 def _looks(name: str, kind: pa.DataType) -> str:
-    # What a column holds: the number of values, of distinct ones, and of those that look like e-mail or phone.
-    looks = f"{LOOKS_LIKE_EMAIL} OR {LOOKS_LIKE_PHONE}".format(f"CAST({name} AS VARCHAR)")
-    personal = looks if _is_text(kind) else "FALSE"
-    return f"[COUNT({name}), COUNT(DISTINCT {name}), COUNT(*) FILTER (WHERE {personal})]"
+    # The counts of `_Seen`, in SQL. A column that is no text is of one kind in all its rows.
+    if not _is_text(kind):
+        date, integer = pa.types.is_temporal(kind), pa.types.is_integer(kind)
+        tests = ["FALSE", str(date), str(not date), str(integer)]
+        return _counted(name, f"{name} IS NOT NULL", tests)
+    text = f"trim(CAST({name} AS VARCHAR))"
+    date = rf"regexp_full_match({text}, '\d{{4}}-\d\d-\d\d.*') AND TRY_CAST({text} AS TIMESTAMP) IS NOT NULL"
+    integer = rf"regexp_full_match({text}, '-?(0|[1-9]\d*)')"
+    number = rf"regexp_full_match({text}, '-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?')"
+    personal = f"{LOOKS_LIKE_EMAIL} OR {LOOKS_LIKE_PHONE}".format(text)
+    return _counted(name, f"{text} <> ''", [personal, date, number, integer])
 
 
-def _kind(
-    table: str, name: str, stored: pa.DataType, rows: int, known: int, distinct: int, personal: int
-) -> Kind:  # fmt: skip
+def _counted(name: str, known: str, tests: list[str]) -> str:
+    numbers = [f"COUNT(*) FILTER (WHERE ({known}) AND ({test}))" for test in tests]
+    return f"[COUNT(*) FILTER (WHERE {known}), COUNT(DISTINCT {name}), {', '.join(numbers)}]"
+
+
+def _kind(table: str, name: str, seen: _Seen) -> Kind:
     if name in TABLES[table].by_name:
         return _canonical(table, name)
-    if is_personal(table, name) or 2 * personal >= known:
+    if is_personal(table, name) or 2 * seen.personal >= seen.known:
         return "personal"
-    tells = _is_text(stored) or pa.types.is_integer(stored)
-    if name.lower() == "id" or name.lower().endswith("_id") or (tells and distinct == rows >= ROWS_TO_TELL_IDS):
+    if name.lower() == "id" or name.lower().endswith("_id"):
         return "id"
-    if pa.types.is_temporal(stored):
+    if seen.dates == seen.known:
         return "date"
-    if not _is_text(stored):
+    number = seen.numbers == seen.known
+    decimals = number and seen.integers < seen.known
+    if seen.distinct == seen.rows >= ROWS_TO_TELL_IDS and not decimals:
+        return "id"
+    if number:
         return "number"
-    return "category" if distinct <= MOST_CATEGORIES else "text"
+    return "category" if seen.distinct <= MOST_CATEGORIES else "text"
 
 
 def _canonical(table: str, name: str) -> Kind:

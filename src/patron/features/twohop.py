@@ -84,9 +84,9 @@ class Bought:
         sold, product = np.unique(lines["product_id"].to_numpy(), return_inverse=True)
         pair = known.get_indexer(pd.Index(lines["customer_id"])) * len(sold) + product
         distinct, first = np.unique(pair, return_index=True)
-        placed = Orders(
-            known.get_indexer(pd.Index(orders["customer_id"])), _whole(orders["age"]), _whole(orders["amount"])
-        )
+        buyer = known.get_indexer(pd.Index(orders["customer_id"]))
+        assert all((np.diff(code) >= 0).all() for code in (pair, buyer)), "SQL sorts ids in another order"
+        placed = Orders(buyer, _whole(orders["age"]), _whole(orders["amount"]))
         return cls(
             distinct // max(len(sold), 1), distinct % max(len(sold), 1), first, _whole(lines["age"]),
             _whole(lines["amount"]), placed, len(known), moment.days * _DAY,
