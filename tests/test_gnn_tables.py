@@ -1,7 +1,7 @@
-"""The GNN on any choice of tables: presets, tables left out, tables that begin late, and what it says of wrong names."""
+"""The GNN on any choice of tables: presets, tables left out, tables that begin late, and wrong names."""
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import get_args
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from newcomer import composed
-from settings import ESTIMATORS, SMALL, TEST, setting
+from settings import ESTIMATORS, TEST, setting
 
 from patron.config import Config, ConfigError, load
 from patron.estimators import GNN

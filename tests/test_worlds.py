@@ -20,9 +20,9 @@ import yaml
 from newcomer import CONFIGS, Shell, composed
 from scipy.stats import spearmanr
 
-from patron.config import dump, load
+from patron.config import Config, dump, load
 from patron.days import Horizon
-from patron.features.asof import FeatureConfig, customer_features, specify
+from patron.features.asof import customer_features, specify
 from patron.tables.read import FilesConfig, TableConfig
 from patron.tables.schema import TABLES
 from patron.tables.sources import CdnowConfig, label, read, truth
@@ -34,7 +34,6 @@ from patron.tables.worlds.dirt import dirty as soil
 from patron.tables.worlds.latent import Customers, draw_customers
 from patron.tables.worlds.purchases import campaign_days, gone
 from patron.tables.worlds.world import MakeConfig, World, generate, write
-from patron.task.ltv import TaskConfig
 
 PRESETS = ("tiny", "shop", "no_signal", "cold", "seed_regime")
 TODAY = date(2026, 1, 1)
@@ -121,7 +120,7 @@ def test_blocks_continue_the_ids_and_share_no_stream(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(assembly, "BLOCK", 100)
     monkeypatch.setattr(blocks, "BLOCK", 100)
     world = generate(config_of("tiny", "data.contacts.reach=0.9"))
-    assert checked(world.tables).report.violations == ()  # keys are unique, references hold
+    assert checked(world.tables).report.of("error") == ()  # keys are unique, references hold
     orders = frame(world, "orders")
     assert orders["order_id"].tolist() == list(range(len(orders)))
     channels = frame(world, "customers")["channel"].to_numpy().reshape(3, 100)
@@ -520,7 +519,7 @@ def test_a_written_world_reads_back_as_files(tmp_path: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["tiny"]  # nothing partial
     tables = {name: TableConfig(file=f"{name}.parquet") for name in TABLES}
     back = read(FilesConfig(folder, tables, label="tiny"))
-    assert checked(back).report.violations == ()
+    assert checked(back).report.of("error") == ()
     for name, table in world.tables.items():
         assert back[name].to_pandas().equals(table.to_pandas()), name
     hidden = pq.read_table(folder / "truth" / "customers.parquet")
@@ -555,13 +554,12 @@ def test_the_script_writes_a_world_and_says_what_is_wrong(tmp_path: Path, monkey
 
 
 def test_personal_fields_never_become_features() -> None:
-    db, task = checked(world_of("tiny").tables).database, TaskConfig(Horizon.parse("90d"), "net", None, (), None)
-    day = date(2021, 6, 1)
-    config = FeatureConfig(windows=(90,), lags=1, top_categories=2, btyd=False)
-    spec = specify(db, config=config, horizon=task.horizon, cutoffs=[day])
+    db, day = checked(world_of("tiny").tables).database, date(2021, 6, 1)
+    config = load(composed("config", "data=tiny"), schema=Config).features
+    spec = specify(db, config=config, horizon=Horizon.parse("90d"), cutoffs=[day])
     columns = set(customer_features(db.upto(day), cutoff=day, spec=spec).columns)
-    assert {"geo", "channel", "returns"} <= columns
-    assert columns.isdisjoint({"first_name", "email", "phone", "age_band", "household_size"})
+    assert {"geo", "channel", "returns", "age_band", "household_size"} <= columns
+    assert columns.isdisjoint({"first_name", "email", "phone"})
 
 
 def test_sources_know_worlds() -> None:
