@@ -85,6 +85,7 @@ class Config:
         object.__setattr__(self, "task", replace(self.task, query=query.text))
         if query.tables is not None:
             object.__setattr__(self, "tables", query.tables)
+            object.__setattr__(self, "graph", replace(self.graph, tables=query.graph))  # type: ignore[arg-type]
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -39,6 +39,8 @@ USABLE: Mapping[str, tuple[str, ...]] = {
     "interaction": ("interactions",), "return": ("returns",), "loyalty": ("loyalty",), "campaign": ("campaigns",),
     "external": ("external",),
 }  # fmt: skip
+IN_GRAPH: Mapping[str, tuple[str, ...]] = {**USABLE, "purchase": ("order_items",)}
+Used = tuple[tuple[str, ...] | None, tuple[str, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Query:
 
     `target` is a named target of patron.task.ltv, whose label and population are found there, or what the label is:
     `money` (order items' amounts, which add up over the window), `number` or `flag` (1 or 0). `horizon` is the latest
-    end of its windows; `tables` are those that estimators may see, None for all.
+    end of its windows; `tables` are those that estimators may see, and `graph` those that the graph is made of, None
+    for all: a purchase joins customer and product, and makes no node of the order.
     """
 
     text: str
@@ -64,6 +67,7 @@ class Query:
     label: Statement | None
     population: Statement | None
     tables: tuple[str, ...] | None
+    graph: tuple[str, ...] | None
 
     @property
     def is_named(self) -> bool:
@@ -80,9 +84,9 @@ class Query:
 def compile(text: str) -> Query:
     """What `text` asks for. Raises PQLError, which shows the place of a mistake and what is allowed there."""
     expression, entity, condition, using = parse(text).children
-    tables = None if using is None else _tables(text, using)
+    used = (None, None) if using is None else (_tables(text, using, USABLE), _tables(text, using, IN_GRAPH))
     if entity.data == "named":
-        return _named(text, expression, entity=entity, condition=condition, tables=tables)
+        return _named(text, expression, entity=entity, condition=condition, used=used)
     _require_customers(text, entity)
     if expression.data == "target":
         at, name = start_of(expression), str(expression.children[0])
@@ -100,7 +104,7 @@ def compile(text: str) -> Query:
     return Query(
         text, latest([window.end for window in predict.windows]),
         "flag" if is_flag else "money" if value.total else "number",
-        Statement(label, predict.bounds), Statement(population, where.bounds), tables,
+        Statement(label, predict.bounds), Statement(population, where.bounds), *used,
     )  # fmt: skip
 
 
@@ -145,9 +149,7 @@ def _require_customers(text: str, entity: Tree) -> None:
             raise PQLError(text, start_of(token), "patron predicts for customers: FOR EACH customers.customer_id")
 
 
-def _named(
-    text: str, expression: Tree, *, entity: Tree, condition: Tree | None, tables: tuple[str, ...] | None
-) -> Query:
+def _named(text: str, expression: Tree, *, entity: Tree, condition: Tree | None, used: Used) -> Query:
     name = entity.children[0]
     if name != "customer":
         raise PQLError(text, start_of(name), "write FOR EACH customers.customer_id, or FOR customer for a named target")
@@ -159,7 +161,7 @@ def _named(
             "and FOR EACH customers.customer_id",
         )  # fmt: skip
     horizon, target = _read_named(text, str(expression.children[0]), at=start_of(expression))
-    return Query(text, horizon, target, label=None, population=None, tables=tables)
+    return Query(text, horizon, target, None, None, *used)
 
 
 def _read_named(text: str, name: str, *, at: int) -> tuple[Horizon, str]:
@@ -177,8 +179,8 @@ def _read_named(text: str, name: str, *, at: int) -> tuple[Horizon, str]:
     return Horizon(amount, unit), NAMED[base]
 
 
-def _tables(text: str, using: Tree) -> tuple[str, ...]:
+def _tables(text: str, using: Tree, usable: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     for token in parts(using):
-        if str(token) not in USABLE:
-            raise PQLError(text, start_of(token), f"there is nothing called '{token}' to use; {meant(token, USABLE)}")
-    return known_tables(table for token in parts(using) for table in USABLE[str(token)])
+        if str(token) not in usable:
+            raise PQLError(text, start_of(token), f"there is nothing called '{token}' to use; {meant(token, usable)}")
+    return known_tables(table for token in parts(using) for table in usable[str(token)])

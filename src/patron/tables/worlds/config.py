@@ -64,8 +64,9 @@ class CommunityConfig:
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class CatalogueConfig:
     """Products: how many, in how many categories (which cut across the communities), how Zipf-like their popularity,
-    for how long they are sold, and how many lines an order has. `taste` is the share of a customer's lines that come
-    from the own community's products; the others come from all."""
+    for how long they are sold, and how many lines an order has. Every community has as many, of the same kinds, so
+    the number is rounded up. `taste` is the share of a customer's lines that come from the own community's products;
+    the others come from all."""
 
     products: Count
     categories: Count

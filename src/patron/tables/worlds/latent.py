@@ -131,31 +131,33 @@ class Catalogue:
 
 
 def draw_catalogue(config: WorldConfig) -> Catalogue:
-    """The products. Price, cost, category and return rate say nothing of the community."""
-    rng, wanted = np.random.default_rng([config.seed, 1]), config.catalogue
-    products, communities = max(wanted.products, config.communities.number), config.communities.number
-    community = rng.permutation(np.arange(products) % communities)
-    price = config.purchases.value / wanted.lines / 3 * np.exp(rng.normal(0, 0.5, products))
-    rank = rng.permutation(products) // communities + 1
-    launched = rng.uniform(-wanted.life_days, config.calendar.days, products)
-    lives = wanted.life_days * rng.gamma(4, 1 / 4, products)
-    asked = _asked(rank.astype(float) ** -wanted.popularity, launched=launched, lives=lives, days=config.calendar.days)
+    """The products: every community has one of each kind, alike in category, price, cost, life, popularity and return
+    rate. So only who else bought a product tells its community, and nothing that can be counted in a customer's own
+    orders."""
+    rng, wanted, communities = np.random.default_rng([config.seed, 1]), config.catalogue, config.communities.number
+    kinds = -(-wanted.products // communities)
+    kind, community = np.divmod(rng.permutation(kinds * communities), communities)
+    price = np.maximum(config.purchases.value / wanted.lines / 3 * np.exp(rng.normal(0, 0.5, kinds)), 0.5)
+    popular = rng.permutation(np.arange(1, kinds + 1) ** -wanted.popularity)
+    launched = rng.uniform(-wanted.life_days, config.calendar.days, kinds)
+    lives = wanted.life_days * rng.gamma(4, 1 / 4, kinds)
+    asked = _asked(popular, launched=launched, lives=lives, days=config.calendar.days)
     listed = np.argsort(community, kind="stable")
     return Catalogue(
         community=community,
-        category=rng.integers(0, wanted.categories, products),
-        price=np.round(np.maximum(price, 0.5), 2),
-        cost=np.round(np.maximum(price, 0.5) * rng.uniform(0.4, 0.8, products), 2),
-        return_rate=_return_rates(rng, wanted, products=products),
-        offers=_offers(asked[:, listed], community[listed]),
+        category=rng.integers(0, wanted.categories, kinds)[kind],
+        price=np.round(price, 2)[kind],
+        cost=np.round(price * rng.uniform(0.4, 0.8, kinds), 2)[kind],
+        return_rate=_return_rates(rng, wanted, number=kinds)[kind],
+        offers=_offers(asked[:, kind[listed]], community[listed]),
         listed=listed,
     )
 
 
-def _return_rates(rng: np.random.Generator, config: CatalogueConfig, *, products: int) -> np.ndarray:
+def _return_rates(rng: np.random.Generator, config: CatalogueConfig, *, number: int) -> np.ndarray:
     if config.return_rate in (0, 1):
-        return np.full(products, config.return_rate)
-    return rng.beta(2, 2 / config.return_rate - 2, products)
+        return np.full(number, config.return_rate)
+    return rng.beta(2, 2 / config.return_rate - 2, number)
 
 
 def _asked(weight: np.ndarray, *, launched: np.ndarray, lives: np.ndarray, days: int) -> np.ndarray:
