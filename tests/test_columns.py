@@ -44,6 +44,8 @@ COLUMNS: dict[str, tuple[list[Any], Kind]] = {
     "rate": ([f"{k}.5" for k in range(ROWS)], "number"),
     "ticket": ([str(k) for k in range(ROWS)], "id"),
     "joined": ([f"2019-01-{1 + k % 28:02d} 10:00:{k:02d}" for k in range(ROWS)], "date"),
+    "share": ([f"0.{1234567 + k}" for k in range(ROWS)], "number"),
+    "band": (["0-50000", "0-99000"] * 30, "category"),  # too few digits for a phone number
     "blank": (["", " ", "gold"] * 20, "category"),
 }
 

@@ -46,7 +46,7 @@ class FeatureConfig:
     series that get columns of their own; `columns` sets kinds, `{table: {column: kind}}`.
     """
 
-    groups: Annotated[tuple[Group, ...], AfterValidator(_asked_for)]
+    groups: Annotated[tuple[Group, ...], Field(min_length=1), AfterValidator(_asked_for)]
     windows: tuple[Annotated[int, Field(gt=0)], ...]
     lags: Annotated[int, Field(ge=0)]
     top_categories: Annotated[int, Field(ge=0)]

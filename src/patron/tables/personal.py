@@ -19,11 +19,12 @@ _WHOSE_NAME = frozenset(
      "2"}
 )  # fmt: skip
 
-# SQL predicates over a text, of DuckDB's RE2. A date in ISO or local order is no phone number.
+# SQL predicates over a text, of DuckDB's RE2. Neither a date nor a share such as 0.1234567 is a phone number.
 LOOKS_LIKE_EMAIL = r"regexp_full_match(trim({0}), '[^@\s]+@[^@\s]+\.[^@\s]+')"
 LOOKS_LIKE_PHONE = (
     r"(regexp_full_match(trim({0}), '(\+|00|0|\()[\d\s()./-]{{6,20}}|\d{{3}}[-. ]\d{{3}}[-. ]\d{{4}}')"
-    r" AND NOT regexp_full_match(trim({0}), '\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{1,4}}.*'))"
+    r" AND length(regexp_replace({0}, '\D', '', 'g')) BETWEEN 7 AND 15"
+    r" AND NOT regexp_full_match(trim({0}), '\d{{1,4}}[-./]\d{{1,2}}[-./]\d{{1,4}}.*|0\.\d+'))"
 )
 
 
