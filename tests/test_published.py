@@ -18,16 +18,8 @@ from scipy.integrate import quad
 from scipy.optimize import approx_fprime
 from scipy.stats import beta
 
-from patron.features.btyd import (
-    BGNBD,
-    GammaGamma,
-    Purchases,
-    Spends,
-    bgnbd_loss,
-    fit_bgnbd,
-    fit_gamma_gamma,
-    gamma_gamma_loss,
-)
+from patron.features.btyd import BGNBD, GammaGamma, fit_bgnbd, fit_gamma_gamma
+from patron.features.likelihood import Purchases, Spends, bgnbd_loss, gamma_gamma_loss
 
 PUBLISHED = BGNBD(0.243, 4.414, 0.793, 2.426)
 BGNBD_NAMES = ("r", "alpha", "a", "b")
