@@ -16,8 +16,6 @@ from functools import lru_cache
 from typing import Literal
 
 import pyarrow as pa
-from rich.console import Console
-from rich.table import Table
 
 from patron.tables.database import Database
 from patron.tables.engine import query
@@ -170,10 +168,11 @@ _SAID = {"id": "an id", "personal": "a personal field"}
 
 
 def _readable(columns: tuple[TypedColumn, ...]) -> str:
-    table = Table("column", "kind", "used", box=None, pad_edge=False)
-    for column in columns:
-        table.add_row(f"{column.table}.{column.name}", column.kind, "yes" if column.used else "no")
-    console = Console(width=120, color_system=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().rstrip()
+    # A line a table: kinds with their columns, in brackets those that reach no feature.
+    lines = []
+    for table in dict.fromkeys(column.table for column in columns):
+        kinds: dict[str, list[str]] = {}
+        for column in (column for column in columns if column.table == table):
+            kinds.setdefault(column.kind, []).append(column.name if column.used else f"({column.name})")
+        lines.append(f"{table}: " + "; ".join(f"{kind} {', '.join(names)}" for kind, names in kinds.items()))
+    return "\n".join([*lines, "in brackets: no feature; features.columns={table: {column: kind}} changes a kind"])
