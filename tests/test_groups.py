@@ -6,7 +6,7 @@ from typing import get_args
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
-from settings import ESTIMATORS, SMALL
+from settings import ESTIMATORS, SMALL, setting
 
 from patron.estimators import LightGBMConfig
 from patron.estimators.base import Setting
@@ -79,6 +79,4 @@ def test_lightgbm_sees_the_groups_of_its_kind(shop: Database, fold: Fold, settin
 
 @pytest.fixture
 def setting_here(tmp_path_factory: pytest.TempPathFactory) -> Setting:
-    return Setting(
-        SMALL.features, SMALL.graph, SMALL.trainer, seed=0, folder=tmp_path_factory.mktemp("x"), ckpt_path=None
-    )
+    return setting(tmp_path_factory.mktemp("x"))
