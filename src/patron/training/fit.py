@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import HeteroData
@@ -108,12 +108,13 @@ def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
 def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, name: str, steps: int) -> pl.Trainer:
     for noisy in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    averaging = EMAWeightAveraging(decay=config.weight_averaging)
     warnings.filterwarnings(
         "ignore", module="pytorch_lightning"
     )  # its advice on workers and logging is not for full snapshots
     return pl.Trainer(
         accelerator=config.accelerator, devices=config.devices, precision=config.precision, max_steps=steps,
-        max_epochs=-1, gradient_clip_val=config.gradient_clip, callbacks=callbacks, logger=TensorBoardLogger(folder,
+        max_epochs=-1, gradient_clip_val=config.gradient_clip, callbacks=[averaging, *callbacks], logger=TensorBoardLogger(folder,
         name="", version=name), log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in
         callbacks), inference_mode=False, )  # fmt: skip

@@ -18,7 +18,8 @@ from patron.nn.model import LTVModel
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrainerConfig:
-    """Where and how long to train. A check is a look at the validation rows, every `steps_per_check` steps."""
+    """Where and how long to train. A check is a look at the validation rows, every `steps_per_check` steps, by weights
+    that are averaged over the steps, each counting `weight_averaging` times as much as the next."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: Annotated[int, Field(gt=0)]
@@ -30,6 +31,7 @@ class TrainerConfig:
     weight_decay: Annotated[float, Field(ge=0)]
     warmup_steps: Annotated[int, Field(ge=0)]
     gradient_clip: Annotated[float, Field(gt=0)]
+    weight_averaging: Annotated[float, Field(ge=0, lt=1)]
     progress: bool
 
 
