@@ -151,7 +151,7 @@ def formatter(metric: str) -> Callable[[float], str]:
     if metric == "bias":
         return lambda value: f"{_signed(100 * value, digits=1)} %"
     if metric in ("capture10", "coverage80", "coverage80_payers", GAIN):
-        return lambda value: f"{100 * value:.1f} %"
+        return lambda value: f"{100 * value:.1f} %".replace("-", "−")
     return _plain if metric in FLAG_METRICS else _signed
 
 
