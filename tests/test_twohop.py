@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal
 from settings import SMALL
 
 from patron.days import Horizon, midnight
-from patron.features.asof import customer_features, specify
+from patron.features.asof import customer_features, product_features, specify
 from patron.features.twohop import PRIOR
 from patron.tables.database import Database
 from patron.testing import shuffled
@@ -110,6 +110,17 @@ def test_co_shoppers_spend_fades(found: pd.DataFrame) -> None:
     b = 20 * 0.25 + 7 * 0.5 ** (40 / 30) + 4 * 0.5 ** (1 / 3)
     assert found.loc["d", "co_spend"] == pytest.approx((a + b) / 2, abs=2e-4)
     assert_values(found.loc["d"], co_overlap=log(1 + 2 / 3))
+
+
+def test_products_know_how_all_their_buyers_did() -> None:
+    """Nobody is left out: of p, a's 5 and b's 7 followed, of q a's 0 and c's 2; in the last 30 days b spent 4, c 2."""
+    db = make_shop()
+    spec = specify(db, config=SMALL.features, horizon=MONTH, cutoffs=[CUTOFF])
+    products = product_features(db.upto(CUTOFF), cutoff=CUTOFF, spec=spec, key="product_id")
+    assert products.index.tolist() == ["p", "q"]
+    assert products["buyer_later_spend"].tolist() == pytest.approx([(12 + 5 * 3.5) / 7, (2 + 5 * 3.5) / 7])
+    assert products["buyer_pace"].tolist() == pytest.approx([(4 + 5 * 1.5) / 7, (2 + 5 * 1.5) / 7])
+    assert products["buyer_tenure"].tolist() == pytest.approx([(165 + 5 * 63) / 8, (150 + 5 * 63) / 7])
 
 
 def test_without_products_nothing_is_known(found: pd.DataFrame) -> None:

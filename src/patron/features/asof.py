@@ -19,7 +19,7 @@ from patron.features.moment import Moment, run
 from patron.features.purchases import divide, purchases
 from patron.features.spec import FeatureConfig, FeatureSpec, specify
 from patron.features.touches import campaigns, external, interactions, loyalty, order_events, return_reasons
-from patron.features.twohop import twohop
+from patron.features.twohop import buyers_of_products, twohop
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
@@ -79,7 +79,7 @@ def _block(db: Database, cutoff: date, spec: FeatureSpec, block: Block) -> pd.Da
 @lru_cache(maxsize=64)
 def product_features(db: Database, *, cutoff: date, spec: FeatureSpec, key: str) -> pd.DataFrame:
     """One row a product (or category: `key="category_id"`) sold by `cutoff`, sorted by the index `key`; columns
-    float64, and the texts that describe it."""
+    float64, and the texts that describe it; of a product also how its buyers did."""
     moment = Moment(db, cutoff, spec)
     frame = moment.run("products", key=key, horizon_days=moment.days).drop(columns="key").set_index(key)
     frame["repeat_share"] = frame["buyers_repeated"] / frame["buyers"]
@@ -89,6 +89,8 @@ def product_features(db: Database, *, cutoff: date, spec: FeatureSpec, key: str)
     known = described(moment, table, columns=spec.described(table))
     if spec.has("products", "cost") and spec.has("products", "price") and table == "products":
         known["product_margin"] = divide(known["product_price"] - known["product_cost"], known["product_price"])
+    if table == "products":
+        known = buyers_of_products(moment).join(known)
     return frame.astype(np.float64).join(known)
 
 

@@ -8,6 +8,7 @@ All that is summed over buyers is a whole number (money in 1/10,000), so that le
 rows cannot matter.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,10 +35,21 @@ def twohop(moment: Moment) -> pd.DataFrame:
     if not moment.spec.has("order_items", "product_id"):
         return pd.DataFrame(index=moment.customers)
     bought = Bought.read(moment)
-    columns = {**_later(bought), **_now(bought), **_demand(bought)}
+    measures = {**_later(bought), **_now(bought)}
+    means = {name: bought.others_mean(*measure) for name, measure in measures.items()}
+    columns = {**_in_words(means), **_numbers(bought, measures), **_demand(bought)}
     averaged = {name: bought.average(values) for name, values in columns.items()}
     frame = pd.DataFrame({**averaged, **_co_shoppers(bought)}, index=moment.customers)
     return frame.add_prefix("twohop_")
+
+
+def buyers_of_products(moment: Moment) -> pd.DataFrame:
+    """One row a product that was bought, sorted by the index `product_id`: what `twohop` says of the others who bought
+    it, here of all its buyers, as `buyer_<what>`."""
+    bought = Bought.read(moment)
+    means = {name: bought.mean(*measure) for name, measure in {**_later(bought), **_now(bought)}.items()}
+    index = pd.Index(bought.sold, name="product_id")
+    return pd.DataFrame(_in_words(means), index=index).add_prefix("buyer_")
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ class Bought:
     orders: Orders
     customers: int
     horizon: int
+    sold: np.ndarray  # [products] ids
 
     @classmethod
     def read(cls, moment: Moment) -> "Bought":
@@ -89,7 +102,7 @@ class Bought:
         placed = Orders(buyer, _whole(orders["age"]), _whole(orders["amount"]))
         return cls(
             distinct // max(len(sold), 1), distinct % max(len(sold), 1), first, _whole(lines["age"]),
-            _whole(lines["amount"]), placed, len(known), moment.days * _DAY,
+            _whole(lines["amount"]), placed, len(known), moment.days * _DAY, sold,
         )  # fmt: skip
 
     @cached_property
@@ -110,12 +123,18 @@ class Bought:
         """The sum over the other buyers of the same product, of whole numbers."""
         return _sums(values, self.product)[self.product] - values
 
-    def others_mean(self, values: np.ndarray, *, among: np.ndarray) -> np.ndarray:
+    def others_mean(self, values: np.ndarray, among: np.ndarray) -> np.ndarray:
         """The mean over the other buyers that are `among`, shrunk by PRIOR buyers to that over all pairs of others."""
         values, count = np.where(among, values, 0).astype(np.int64), among.astype(np.int64)
         total, number = (column.sum() - _sums(column, self.customer)[self.customer] for column in (values, count))
         overall = total / np.where(number > 0, number, np.nan)
         return (self.others(values) + PRIOR * overall) / (self.others(count) + PRIOR)
+
+    def mean(self, values: np.ndarray, among: np.ndarray) -> np.ndarray:
+        """The mean over the buyers that are `among`, shrunk by PRIOR buyers to that over all pairs: [products]."""
+        values, count = np.where(among, values, 0).astype(np.int64), among.astype(np.int64)
+        overall = values.sum() / count.sum() if count.any() else np.nan
+        return (_sums(values, self.product) + PRIOR * overall) / (_sums(count, self.product) + PRIOR)
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """The weighted mean over the products of each customer: [customers], NaN without any."""
@@ -124,25 +143,21 @@ class Bought:
         return total / np.where(weight > 0, weight, np.nan)
 
 
-def _later(bought: Bought) -> dict[str, np.ndarray]:
+Measure = tuple[np.ndarray, np.ndarray]  # whole numbers of pairs, and which pairs count
+
+
+def _later(bought: Bought) -> dict[str, Measure]:
+    # Of purchases whose window has closed: spend after and before, and whether any came after, a purchase on average.
     closed, horizon = bought.age >= bought.horizon, bought.horizon
     after = bought.orders.spend(bought.buyer, youngest=np.maximum(bought.age - horizon, 0), older=bought.age)
     before = bought.orders.spend(bought.buyer, youngest=bought.age, older=bought.age + horizon)
     number = bought.of_pair(closed)
     among, divisor = number > 0, np.maximum(number, 1)
-    spend, earlier, share = (
-        bought.others_mean(bought.of_pair(np.where(closed, what, 0)) // divisor, among=among)
-        for what in (after, before, (after > 0) * _UNITS)
-    )
-    return {
-        "later_spend": spend / _UNITS,
-        "later_share": share / _UNITS,
-        "growth": spend / np.where(earlier > 0, earlier, np.nan),
-        "later_buyers": np.log1p(bought.others(among.astype(np.int64))),
-    }
+    measured = {"later_spend": after, "earlier_spend": before, "later_share": (after > 0) * _UNITS}
+    return {name: (bought.of_pair(np.where(closed, what, 0)) // divisor, among) for name, what in measured.items()}
 
 
-def _now(bought: Bought) -> dict[str, np.ndarray]:
+def _now(bought: Bought) -> dict[str, Measure]:
     everybody = np.arange(bought.customers)
     zero, tenure = np.zeros(bought.customers, np.int64), np.zeros(bought.customers, np.int64)
     np.maximum.at(tenure, bought.orders.customer, bought.orders.age)
@@ -152,12 +167,23 @@ def _now(bought: Bought) -> dict[str, np.ndarray]:
     all_, settled = np.ones(len(bought.customer), bool), tenure[bought.customer] >= bought.horizon
     again = bought.of_pair(np.ones(len(bought.age))) > 1
     return {
-        "pace": bought.others_mean(pace[bought.customer], among=settled) / _UNITS,
-        "tenure": bought.others_mean(tenure[bought.customer], among=all_) / _DAY,
-        "active": bought.others_mean(active[bought.customer], among=all_) / _UNITS,
-        "repeat": bought.others_mean(again * _UNITS, among=all_) / _UNITS,
-        "buyers": np.log1p(bought.others(all_.astype(np.int64))),
+        "pace": (pace[bought.customer], settled),
+        "tenure": (tenure[bought.customer], all_),
+        "active": (active[bought.customer], all_),
+        "repeat": (again * _UNITS, all_),
     }
+
+
+def _in_words(means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    earlier = means["earlier_spend"]
+    plain = {name: means[name] / _UNITS for name in ("later_spend", "later_share", "pace", "active", "repeat")}
+    growth = means["later_spend"] / np.where(earlier > 0, earlier, np.nan)
+    return {**plain, "growth": growth, "tenure": means["tenure"] / _DAY}
+
+
+def _numbers(bought: Bought, measures: Mapping[str, Measure]) -> dict[str, np.ndarray]:
+    of = {"later_buyers": measures["later_spend"][1], "buyers": measures["tenure"][1]}
+    return {name: np.log1p(bought.others(among.astype(np.int64))) for name, among in of.items()}
 
 
 def _demand(bought: Bought) -> dict[str, np.ndarray]:

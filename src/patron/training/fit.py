@@ -114,10 +114,11 @@ def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, 
     )  # its advice on workers and logging is not for full snapshots
     return pl.Trainer(
         accelerator=config.accelerator, devices=config.devices, precision=config.precision, max_steps=steps,
-        max_epochs=-1, gradient_clip_val=config.gradient_clip, callbacks=[averaging, *callbacks], logger=TensorBoardLogger(folder,
-        name="", version=name), log_every_n_steps=1, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0, enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in
-        callbacks), inference_mode=False, )  # fmt: skip
+        max_epochs=-1, gradient_clip_val=config.gradient_clip, callbacks=[averaging, *callbacks],
+        logger=TensorBoardLogger(folder, name="", version=name), log_every_n_steps=1, enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, inference_mode=False,
+        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+    )  # fmt: skip
 
 
 def _loader(shots: Sequence[HeteroData], *, config: TrainerConfig | None = None, seed: int = 0) -> DataLoader:
