@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from patron.evaluation.evaluate import COLUMNS, evaluate
+from patron.evaluation.evaluate import COLUMNS, GAIN, evaluate
 from patron.evaluation.metrics import FLAG_METRICS, METRICS
 
 CONTEXT = {"data": "tiny", "task": "ltv_90d", "split": "temporal", "command": "python x.py", "commit": "abc1234"}
@@ -189,6 +189,73 @@ def test_a_wrong_truth_is_named(predictions: pd.DataFrame, truth: pd.DataFrame, 
 def test_context_must_be_complete(predictions: pd.DataFrame, truth: pd.DataFrame) -> None:
     with pytest.raises(ValueError, match="commit"):
         evaluate(predictions, truth, n_boot=0, context={"data": "tiny"})
+
+
+# The share of the attainable gain
+
+
+def make_bounded(truth: pd.DataFrame, *, floor: float = 3.0, ceiling: float = 0.2) -> pd.DataFrame:
+    """Predictions of an RFM and an oracle with so much noise, of two folds, and of two seeds of a GNN between them."""
+    runs = [("rfm", 0, floor), ("oracle", 0, ceiling), ("gnn", 0, 1.0), ("gnn", 1, 1.0)]
+    return pd.concat([
+        predict(truth, estimator=name, seed=seed, fold=fold, noise=noise)
+        for name, seed, noise in runs for fold in ("a", "bb")
+    ])  # fmt: skip
+
+
+def test_share_of_the_attainable_gain(truth: pd.DataFrame) -> None:
+    results = run(make_bounded(truth), truth, n_boot=200)
+    gains = results[results["metric"] == GAIN]
+    assert gains[["fold", "estimator", "seed", "slice", "n"]].to_numpy().tolist() == [
+        ["mean", "gnn", "mean", "all", 120]
+    ]
+    low, ours, high = (pick(results, estimator=name, metric="spearman") for name in ("rfm", "gnn", "oracle"))
+    row = gains.iloc[0]
+    assert row["value"] == pytest.approx((ours["value"] - low["value"]) / (high["value"] - low["value"]))
+    assert 0.2 < row["lo"] < row["value"] < row["hi"] < 1
+
+
+def test_the_share_by_hand() -> None:
+    """Spearman of 1, 2, 3, 4 against 2, 1, 4, 3 is 0.6, against 4, 3, 1, 2 it is -0.8: 1.4 of 1.8."""
+    truth = pd.DataFrame({"customer_id": [1, 2, 3, 4], "cutoff": CUTOFF, "label": [1.0, 2.0, 3.0, 4.0]})
+    said = {"low": [4, 3, 1, 2], "gnn": [2, 1, 4, 3], "high": [1, 2, 3, 4]}
+    cell = truth[["customer_id", "cutoff"]].assign(seed=0, fold="a", q10=np.nan, q90=np.nan)
+    predictions = pd.concat([
+        cell.assign(estimator=name, ltv_mean=values, ltv_median=values, rank_score=values)
+        for name, values in said.items()
+    ])  # fmt: skip
+    results = evaluate(predictions, truth, n_boot=0, floor="low", ceiling="high", context=CONTEXT)
+    assert pick(results, estimator="gnn", metric="spearman")["value"] == pytest.approx(0.6)
+    assert pick(results, estimator="low", metric="spearman")["value"] == pytest.approx(-0.8)
+    row = pick(results, estimator="gnn", metric=GAIN)
+    assert row["value"] == pytest.approx(7 / 9)
+    assert np.isnan([row["lo"], row["hi"]]).all()
+
+
+def test_the_share_is_paired(truth: pd.DataFrame) -> None:
+    """A copy of the floor has gained exactly nothing of it, a copy of the ceiling exactly all, in every replicate."""
+    bounds = make_bounded(truth).query("estimator != 'gnn'")
+    copies = bounds.assign(estimator=bounds["estimator"].map({"rfm": "copy of rfm", "oracle": "copy of oracle"}))
+    results = run(pd.concat([bounds, copies]), truth)
+    for name, share in (("copy of rfm", 0), ("copy of oracle", 1)):
+        row = pick(results, estimator=name, metric=GAIN)
+        assert (row["value"], row["lo"], row["hi"]) == (share, share, share)
+
+
+@pytest.mark.parametrize("absent", ["rfm", "oracle"])
+def test_no_share_without_floor_or_ceiling(truth: pd.DataFrame, absent: str) -> None:
+    results = run(make_bounded(truth).query("estimator != @absent"), truth)
+    assert GAIN not in set(results["metric"])
+    assert "spearman" in set(results["metric"])
+
+
+def test_no_share_where_the_ceiling_is_not_above_the_floor(truth: pd.DataFrame) -> None:
+    bounded = make_bounded(truth, floor=0.2, ceiling=3.0)
+    alike = make_bounded(truth).query("estimator != 'oracle'")
+    alike = pd.concat([alike, alike[alike["estimator"] == "rfm"].assign(estimator="oracle")])
+    for predictions in (bounded, alike):
+        row = pick(run(predictions, truth), estimator="gnn", metric=GAIN)
+        assert np.isnan(row[["value", "lo", "hi"]].to_numpy(dtype=float)).all()
 
 
 # Flags

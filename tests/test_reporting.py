@@ -9,9 +9,26 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from patron.evaluation.evaluate import GAIN
 from patron.evaluation.metrics import decile_table
-from patron.reporting.plots import comparison_figure, decile_figure, gains_figure
-from patron.reporting.tables import comparison, console, headline, markdown, ordered, verdict, write_between_markers
+from patron.reporting.plots import (
+    comparison_figure,
+    decile_figure,
+    differences_figure,
+    gains_figure,
+    save,
+    signal_figure,
+)
+from patron.reporting.tables import (
+    comparison,
+    console,
+    differences,
+    headline,
+    markdown,
+    ordered,
+    verdict,
+    write_between_markers,
+)
 
 CONTEXT = {"data": "tiny", "task": "ltv_90d", "split": "temporal", "command": "python x.py", "commit": "abc1234"}
 
@@ -45,6 +62,8 @@ def make_results(lo: float = -0.012, hi: float = 0.001) -> pd.DataFrame:
 
 def test_order() -> None:
     assert ordered(["stack", "gnn", "zero", "lightgbm", "btyd"]) == ["zero", "btyd", "lightgbm", "gnn", "stack"]
+    known = ["lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "gnn", "oracle_past", "oracle"]
+    assert ordered(["a", *reversed(known)]) == [*known, "a"]
 
 
 def test_comparison_has_one_row_an_estimator() -> None:
@@ -155,3 +174,150 @@ def test_metrics_of_a_flag_are_shown() -> None:
     for part in ("ROC AUC | PR AUC | Brier", "**0.710** | 0.400 | **0.123**", "0.700 | **0.500** | 0.200"):
         assert part in text
     assert "ROC AUC" not in markdown(make_results())
+
+
+# Worlds: oracles, and the share of the attainable gain
+
+
+def of_a_world(spearman: float = 0.9) -> pd.DataFrame:
+    """The results with an RFM and both oracles, who are better than all others."""
+    rows = [
+        row("rfm", "spearman", 0.7, 0.69, 0.71), row("rfm", "bias", -0.5),
+        row("oracle", "spearman", spearman, 0.89, 0.91), row("oracle", "bias", 0.001),
+        row("oracle_past", "spearman", spearman - 0.01, 0.88, 0.9), row("oracle_past", "bias", 0.002),
+        row("gnn", GAIN, 0.53, 0.4, 0.6), row("lightgbm", GAIN, 0.56, 0.45, 0.65),
+        row("oracle_past", GAIN, 0.95, 0.9, 1),
+    ]  # fmt: skip
+    return pd.concat([make_results(), pd.DataFrame(rows)], ignore_index=True)
+
+
+def lines_of(results: pd.DataFrame) -> dict[str, str]:
+    return {line.split("`")[1]: line for line in markdown(results).splitlines() if line.startswith("| `")}
+
+
+def test_the_share_of_the_attainable_gain_is_shown_and_explained() -> None:
+    text = markdown(of_a_world())
+    assert " | of attainable gain | Δ Spearman to LightGBM |" in text
+    lines = lines_of(of_a_world())
+    assert "| 53.0 % [40.0 %, 60.0 %] |" in lines["gnn"]
+    assert "| – |" in lines["rfm"]
+    assert "Oracle: knows the latent state of every customer of this made-up world." in text
+    assert "Attainable gain: from RFM to the oracle." in text
+    out = StringIO()
+    Console(file=out, width=160).print(console(of_a_world()))
+    for part in ("53.0 %", "[40.0 %, 60.0 %]", "Attainable gain: from RFM to the oracle."):
+        assert part in " ".join(out.getvalue().split())
+
+
+def test_without_a_share_nothing_is_said_of_it() -> None:
+    """Neither without oracles, nor where there is nothing to be gained."""
+    nothing = of_a_world()
+    nothing.loc[nothing["metric"] == GAIN, ["value", "lo", "hi"]] = np.nan
+    for results in (make_results(), nothing):
+        assert "ttainable gain" not in markdown(results)
+
+
+def test_no_oracle_is_bold_and_the_best_of_the_others_is() -> None:
+    for spearman in (0.9, 0.812):  # as good as LightGBM, too
+        lines = lines_of(of_a_world(spearman))
+        assert "**" not in lines["oracle"] + lines["oracle_past"]
+        assert "**0.812 [" in lines["lightgbm"]
+        assert "**−2.0 %**" in lines["gnn"]
+        assert list(lines) == ["zero", "rfm", "lightgbm", "gnn", "oracle_past", "oracle", "other"]
+
+
+def test_one_estimator_beside_the_oracles_is_not_the_best_of_itself() -> None:
+    alone = of_a_world()[lambda rows: rows["estimator"].isin(["gnn", "oracle", "oracle_past"])]
+    assert "**" not in markdown(alone)
+
+
+# Differences of variants
+
+
+def make_differences() -> pd.DataFrame:
+    rows = [("without a", -0.002, -0.01, 0.006), ("without b", -0.03, -0.04, -0.02), ("without c", 0.01, 0.005, 0.02)]
+    return pd.DataFrame(rows, columns=["estimator", "value", "lo", "hi"]).assign(n=100)
+
+
+def make_sweep() -> pd.DataFrame:
+    rows = [(signal, name, signal * k / 10) for signal in (1.0, 0.0, 0.5) for k, name in ((1, "gnn"), (2, "oracle"))]
+    frame = pd.DataFrame(rows, columns=["graph_signal", "estimator", "value"])
+    return frame.assign(lo=frame["value"] - 0.01, hi=frame["value"] + 0.02, n=100)
+
+
+def shown(differences_of: pd.DataFrame) -> list[str]:
+    out = StringIO()
+    Console(file=out, width=120).print(differences(differences_of, title="what it costs"))
+    return [line.strip() for line in out.getvalue().splitlines() if line.strip()]
+
+
+def test_differences_come_with_the_largest_loss_first() -> None:
+    title, header, _, *lines = shown(make_differences())
+    assert title == "what it costs"
+    assert header.split() == ["estimator", "Δ", "Spearman", "95", "%", "interval"]
+    assert [" ".join(line.split()) for line in lines] == [
+        "without b −0.030 [−0.040, −0.020]", "without a −0.002 [−0.010, +0.006]", "without c +0.010 [+0.005, +0.020]",
+    ]  # fmt: skip
+
+
+def test_differences_whose_interval_leaves_out_nothing_are_bold() -> None:
+    table = differences(make_differences(), title="x")
+    assert [line.style for line in table.rows] == ["bold", "", "bold"]
+
+
+def test_differences_of_a_sweep_are_shown_signal_by_signal() -> None:
+    _, header, _, *lines = shown(make_sweep())
+    assert header.split()[:3] == ["graph", "signal", "estimator"]
+    assert [line.split()[:3] for line in lines] == [
+        ["0.0", "gnn", "+0.000"], ["0.0", "oracle", "+0.000"], ["0.5", "gnn", "+0.050"], ["0.5", "oracle", "+0.100"],
+        ["1.0", "gnn", "+0.100"], ["1.0", "oracle", "+0.200"],
+    ]  # fmt: skip
+
+
+def test_differences_without_an_interval_are_shown() -> None:
+    lines = shown(make_differences().assign(lo=np.nan, hi=np.nan))
+    assert " ".join(lines[-1].split()) == "without c +0.010"
+
+
+def test_differences_figure(tmp_path: Path) -> None:
+    for rows in (make_differences(), make_differences().assign(lo=np.nan, hi=np.nan)):
+        figure = differences_figure(rows, title="what it costs")
+        draw(figure, tmp_path)
+        (axes,) = figure.axes
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["without b", "without a", "without c"]
+        assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first is on top
+        assert {text.get_text() for text in axes.texts} == {"−0.030", "−0.002", "+0.010"}
+
+
+def test_signal_figure(tmp_path: Path) -> None:
+    figure = signal_figure(make_sweep(), title="what pays")
+    draw(figure, tmp_path)
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["GNN", "oracle"]
+    curves = {line.get_label(): line for line in axes.lines if len(line.get_xdata()) == 3}
+    assert curves["GNN"].get_xdata().tolist() == [0, 0.5, 1]  # in order, whatever the order of the rows
+    assert curves["oracle"].get_ydata().tolist() == [0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.b.pdf", b"%PDF")])
+def test_a_figure_is_saved_whole(tmp_path: Path, name: str, start: bytes) -> None:
+    path = tmp_path / "new" / "folder" / name
+    assert save(Figure(figsize=(1, 1)), path) == path
+    assert path.read_bytes().startswith(start)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_figure_that_cannot_be_saved_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "figure.png"
+    path.write_text("old")
+
+    def half(_: Figure, to: Path, **__: object) -> None:
+        Path(to).write_text("half of it")
+        raise OSError("No space left")
+
+    monkeypatch.setattr(Figure, "savefig", half)
+    with pytest.raises(OSError, match="No space"):
+        save(Figure(), path)
+    assert path.read_text() == "old"

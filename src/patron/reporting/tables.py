@@ -223,10 +223,11 @@ def _two_lines(cell: str) -> str:
 
 
 def _is_best(values: pd.Series, metric: str) -> pd.Series:
-    if metric not in FLAG_METRICS or values.notna().sum() < 2:
+    comparable = values.drop(list(ORACLES), errors="ignore")
+    if metric not in FLAG_METRICS or comparable.notna().sum() < 2:
         return pd.Series(False, index=values.index)
-    shortfall = FLAG_METRICS[metric].shortfall(values)
-    return shortfall == shortfall.drop(list(ORACLES), errors="ignore").min()
+    shortfall = FLAG_METRICS[metric].shortfall(comparable)
+    return (shortfall == shortfall.min()).reindex(values.index, fill_value=False)
 
 
 def _plain(value: float) -> str:
@@ -271,7 +272,7 @@ def _small_print(results: pd.DataFrame) -> list[str]:
         f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.",
         f"n = {rows['n'].max():,} rows of customer and cutoff.{limit}",
         "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
-        _GAIN_SAID if (rows["metric"] == GAIN).any() else "",
+        _GAIN_SAID if rows.loc[rows["metric"] == GAIN, "value"].notna().any() else "",
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
         verdict(results),
     ]
