@@ -10,12 +10,12 @@ from rich.console import Console
 from patron.config import entry
 from patron.reporting.plots import save, signal_figure
 from patron.reporting.tables import differences, write_results
-from patron.variants import SweepConfig, advantages, sweep
+from patron.variants import REFERENCE, SweepConfig, advantages, sweep
 
 
 def main(config: SweepConfig) -> None:
     results = sweep(config)
-    found = advantages(results, reference="lightgbm")
+    found = advantages(results, reference=REFERENCE)
     Console().print(differences(found, title=f"{config.name}: Spearman less that of LightGBM"))
     written = write_results(results, name=config.name, folder=config.results, readme=None)
     figure = signal_figure(found, title="Advantage over LightGBM on as-of features")

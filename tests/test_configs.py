@@ -10,8 +10,9 @@ from patron.config import BenchmarkConfig, Config, ConfigError, dump, load
 from patron.serving.score import ScoreConfig
 from patron.tables.sources import label
 from patron.tables.worlds.config import WorldConfig
+from patron.variants import AblationConfig, SweepConfig, sweep
 
-SCHEMAS = {"config": Config, "benchmark": BenchmarkConfig}
+SCHEMAS = {"config": Config, "benchmark": BenchmarkConfig, "ablate": AblationConfig}
 
 
 def options(group: str) -> list[str]:
@@ -41,6 +42,31 @@ def test_every_experiment_loads_and_survives_a_dump(name: str, experiment: str) 
     config = load(composed(name, f"experiment={experiment}"), schema=SCHEMAS[name])
     assert config.name == experiment  # whose table goes between the markers of this name
     assert load(dump(config), schema=SCHEMAS[name]) == config
+
+
+@pytest.mark.parametrize("experiment", options("experiment"))
+def test_a_sweep_is_of_any_experiment_on_a_world(experiment: str) -> None:
+    whole = load(composed("config", f"experiment={experiment}"), schema=Config)
+    config = load(composed("sweep", f"experiment={experiment}"), schema=SweepConfig)
+    assert config.name == "graph_signal"
+    assert (config.data, config.task, config.split) == (whole.data, whole.task, whole.split)
+    assert load(dump(config), schema=SweepConfig) == config
+    if not isinstance(config.data, WorldConfig):
+        with pytest.raises(ValueError, match="only a made-up world has a graph signal"):
+            sweep(config)
+
+
+def test_ablation_and_sweep_say_what_they_do_by_themselves() -> None:
+    """The opponents and the graph that their files choose are not those of the root."""
+    ablation = load(composed("ablate"), schema=AblationConfig)
+    assert (ablation.name, list(ablation.estimators), ablation.seeds) == ("shop", ["gnn"], (0,))
+    assert (ablation.leave_out_tables, ablation.leave_out_relations, ablation.leave_out_groups) == (None, None, None)
+    config = load(composed("sweep"), schema=SweepConfig)
+    assert isinstance(config.data, WorldConfig)
+    assert config.data.preset == "seed_regime"
+    assert list(config.estimators) == ["rfm", "lightgbm", "lightgbm_twohop", "gnn", "oracle"]
+    assert config.graph == load(composed("config", "graph=seed"), schema=Config).graph
+    assert config.signals == (0, 0.25, 0.5, 0.75, 1)
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

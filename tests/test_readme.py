@@ -115,7 +115,9 @@ def test_make_targets_are_there() -> None:
 
 
 def test_the_options_of_each_group_are_those_there_are() -> None:
-    for group, options in re.findall(r"^\| `(\w+)` \| ((?:`\w+` ?)+)\|", text(), flags=re.MULTILINE):
+    named = dict(re.findall(r"^\| `(\w+)` \| ((?:`\w+` ?)+)\|", text(), flags=re.MULTILINE))
+    assert set(named) == {folder.name for folder in CONFIGS.iterdir() if folder.is_dir()}
+    for group, options in named.items():
         there = {file.stem for file in (CONFIGS / group).glob("*.yaml")}
         assert set(re.findall(r"`(\w+)`", options)) == there, group
 

@@ -275,3 +275,69 @@ def test_dirty_tables_are_refused_with_the_whole_report(shell: Shell, tmp_path: 
         "tables of 'shop', mode='strict'", "orders.customer_id", f" {orders} ", "order_items.quantity", "mend:"
     )
     assert not (tmp_path / "runs").exists()
+
+
+# Ablations and sweeps, on a world
+
+WORLD = [
+    "data=tiny", "task=90d", "task.population=null", "split=temporal", "split.test=['2021-06-01']",
+    "split.min_history_days=90", *SHARED, "split.max_cutoffs=1", "tables=[order_items,products]", "results=tables",
+]  # fmt: skip
+NET = ["estimators.gnn.model.channels=4", "estimators.gnn.model.num_layers=1"]
+ABLATION = [*WORLD, *NET, "name=tiny", "leave_out_tables=[products]", "leave_out_relations=[]"]
+SWEEP = [
+    *WORLD, *NET, "signals=[1]", "estimator=[lightgbm,gnn,oracle]", "estimators.lightgbm.max_trees=8",
+    "estimators.lightgbm.params.num_threads=1", "estimators.lightgbm.params.min_data_in_leaf=5",
+]  # fmt: skip
+
+
+def test_ablation_prints_differences_and_leaves_table_and_figure(tmp_path: Path) -> None:
+    said = python(tmp_path, "ablate", *ABLATION, "leave_out_groups=[]")
+    assert said.code == 0, said.err
+    for part in ("tiny: Spearman less that of everything", "without products"):
+        assert part in said.out
+    assert files(tmp_path / "tables") == {"ablation_tiny_gnn.csv", "ablation_tiny_gnn.png"}
+    assert all(f"wrote tables/{name}" in said.out for name in files(tmp_path / "tables"))
+    table = pd.read_csv(tmp_path / "tables" / "ablation_tiny_gnn.csv")
+    assert tuple(table.columns) == COLUMNS
+    assert set(table["estimator"]) == {"everything", "without products", "ceiling"}
+    assert "spearman_minus_everything" in set(table["metric"])
+    assert (tmp_path / "tables" / "ablation_tiny_gnn.png").read_bytes().startswith(b"\x89PNG")
+    runs = tmp_path / "runs" / "tiny"
+    done = {str(path.parent.relative_to(runs)) for path in runs.rglob("DONE")}
+    assert done == {"gnn-seed0", "without_products/gnn-seed0"}
+
+
+def test_sweep_prints_differences_and_leaves_table_and_figure(tmp_path: Path) -> None:
+    said = python(tmp_path, "sweep", *SWEEP)
+    assert said.code == 0, said.err
+    for part in ("graph_signal: Spearman less that of LightGBM", "gnn_co_shoppers", "oracle"):
+        assert part in said.out
+    assert files(tmp_path / "tables") == {"graph_signal.csv", "graph_signal.png"}
+    table = pd.read_csv(tmp_path / "tables" / "graph_signal.csv")
+    assert tuple(table.columns) == (*COLUMNS, "graph_signal")
+    assert (table["graph_signal"] == 1).all()
+    assert set(table["estimator"]) == {"lightgbm", "gnn", "gnn_co_shoppers", "oracle", "ceiling"}
+    assert (tmp_path / "tables" / "graph_signal.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("script", "wrong", "part"),
+    [
+        ("ablate", "leave_out_tabels=[products]", "leave_out_tabels: no such key; did you mean 'leave_out_tables'?"),
+        ("ablate", "leave_out_groups=[rmf]", "leave_out_groups.0: "),
+        ("ablate", "leave_out_groups=[loyalty]", "leave_out_groups: ['loyalty'] are not there to be left out"),
+        ("ablate", "estimator=[gnn,lightgbm]", "an ablation is of one estimator, not ['gnn', 'lightgbm']"),
+        ("sweep", "signal=[0]", "signal: no such key; did you mean 'signals'?"),
+        ("sweep", "signals=[2]", "signals.0: "),
+        ("sweep", "data=cdnow", "only a made-up world has a graph signal, cdnow has none"),
+    ],
+)
+def test_ablation_and_sweep_say_what_is_wrong_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, wrong: str, part: str
+) -> None:
+    said = Shell(tmp_path, monkeypatch)(script, *(ABLATION if script == "ablate" else SWEEP), wrong)
+    said.refused(part)
+    assert said.code == 1
+    assert said.err.count("error: ") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -21,8 +21,10 @@ from patron.graph.edges import Relation
 from patron.pipeline import Experiment, judged, prepare, run_one
 from patron.tables.schema import REQUIRED_TABLES, TABLES
 from patron.tables.worlds.config import Share, WorldConfig
+from patron.task.pql import compile
 
 EVERYTHING = "everything"
+REFERENCE = "lightgbm"  # of a sweep
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -58,25 +60,29 @@ class Variant:
 def ablate(config: AblationConfig) -> pd.DataFrame:
     """The long table of `evaluate` with the estimator as it is (`everything`) and without each part.
 
-    Raises ValueError unless there is exactly one estimator.
+    Raises ValueError unless there is exactly one estimator, and for a query that says which tables there are.
     """
     if len(config.estimators) != 1:
         raise ValueError(f"an ablation is of one estimator, not {sorted(config.estimators)}; give estimator=[gnn]")
+    if config.leave_out_tables != () and config.query and compile(config.query).tables is not None:
+        raise ValueError("USING fixes the tables, so none can be left out; drop it, or give leave_out_tables=[]")
     experiment = prepare(config)
     return compare(experiment, list(_left_out(experiment, config)), reference=EVERYTHING)
 
 
 def sweep(config: SweepConfig) -> pd.DataFrame:
     """The long tables of every estimator at every signal, with the column `graph_signal`. Raises ValueError unless the
-    data are a world."""
+    data are a world and the reference is among the estimators."""
+    if not isinstance(config.data, WorldConfig):
+        raise ValueError(f"only a made-up world has a graph signal, {config.data.name} has none; take data=shop")
+    if REFERENCE not in config.estimators:
+        raise ValueError(f"a sweep compares with {REFERENCE}, not among {sorted(config.estimators)}; add it")
     parts = []
     for signal in config.signals:
-        if not isinstance(config.data, WorldConfig):
-            raise ValueError(f"only a made-up world has a graph signal, {config.data.name} has none; take data=shop")
         data = replace(config.data, communities=replace(config.data.communities, graph_signal=signal))
         here = replace(config, data=data, name=f"{config.name}/{signal:g}")
         variants = list(_with_relations(here))
-        parts.append(compare(prepare(here), variants, reference="lightgbm").assign(graph_signal=signal))
+        parts.append(compare(prepare(here), variants, reference=REFERENCE).assign(graph_signal=signal))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -102,7 +108,8 @@ def _left_out(experiment: Experiment, config: AblationConfig) -> Iterator[Varian
     (name,) = config.estimators
     yield Variant(EVERYTHING, config, name)
     for label, changed in _parts(experiment, config):
-        yield Variant(f"without {label}", replace(changed, name=f"{config.name}/without_{label}"), name)
+        folder = f"{config.name}/without_{label.replace(' ', '_')}"
+        yield Variant(f"without {label}", replace(changed, name=folder), name)
 
 
 def _parts(experiment: Experiment, config: AblationConfig) -> Iterator[tuple[str, AblationConfig]]:
@@ -121,8 +128,9 @@ def _parts(experiment: Experiment, config: AblationConfig) -> Iterator[tuple[str
 def _chosen(wanted: Sequence[str] | None, present: Sequence[str], *, what: str) -> Sequence[str]:
     unknown = sorted(set(wanted or ()) - set(present))
     if unknown:
-        raise ValueError(f"leave_out_{what}: {unknown} are not there to be left out; there are {', '.join(present)}")
-    return present if wanted is None else wanted
+        there = ", ".join(present) or "none"
+        raise ValueError(f"leave_out_{what}: {unknown} are not there to be left out; there are {there}")
+    return present if wanted is None else list(dict.fromkeys(wanted))
 
 
 def _relations(experiment: Experiment) -> Iterator[Relation]:
@@ -138,7 +146,8 @@ def _groups(experiment: Experiment) -> list[str]:
     past = experiment.db.only(config.tables).upto(fold.cutoff)
     spec = specify(past, config=config.features, horizon=fold.test.horizon, cutoffs=fold.refit.cutoffs)
     found = {group_of(str(column)) for column in design(past, rows=fold.test, spec=spec)}
-    return [group for group in config.features.groups if group in found]
+    groups: list[str] = [group for group in config.features.groups if group in found]
+    return groups if len(groups) > 1 else []  # without the only one there would be no features
 
 
 def _with_relations(config: Config) -> Iterator[Variant]:
