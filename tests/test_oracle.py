@@ -19,6 +19,7 @@ from patron.days import Horizon, midnight
 from patron.estimators import Estimator, OracleConfig, Setting, build
 from patron.estimators.oracle import Oracle
 from patron.tables.database import Database
+from patron.tables.worlds import posterior
 from patron.tables.worlds.latent import draw_states
 from patron.tables.worlds.posterior import expected_from_past
 from patron.tables.worlds.truth import Truth
@@ -190,6 +191,13 @@ def test_where_all_are_alike_the_past_tells_as_much_as_the_state() -> None:
         for name in ("orders", "gross", "net"):
             assert getattr(said, name) == pytest.approx(getattr(known, name), rel=1e-3)
     assert np.unique(known.orders.round(3)).size > 12  # communities differ, and who has come
+
+
+def test_customers_are_looked_at_in_parts_without_being_mixed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of("world", "data.customers=200", *ALIKE)
+    monkeypatch.setattr(posterior, "CHUNK", 30)  # 7 customers at a time, 4 in the last part
+    said = expected_from_past(world.truth, database(world), cutoff=day(1000), days=90, states=4, seed=0)
+    assert said.net == pytest.approx(world.truth.expected(day(1000), days=90).net, rel=1e-3)
 
 
 def test_rates_are_those_of_gamma_and_poisson() -> None:

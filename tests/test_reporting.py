@@ -180,13 +180,14 @@ def test_metrics_of_a_flag_are_shown() -> None:
 
 
 def of_a_world(spearman: float = 0.9) -> pd.DataFrame:
-    """The results with an RFM and both oracles, who are better than all others."""
+    """The results with an RFM and both oracles, who are better than all others. Who is ranked has a share of the gain,
+    but for the two between which it lies."""
     rows = [
         row("rfm", "spearman", 0.7, 0.69, 0.71), row("rfm", "bias", -0.5),
         row("oracle", "spearman", spearman, 0.89, 0.91), row("oracle", "bias", 0.001),
         row("oracle_past", "spearman", spearman - 0.01, 0.88, 0.9), row("oracle_past", "bias", 0.002),
         row("gnn", GAIN, 0.53, 0.4, 0.6), row("lightgbm", GAIN, 0.56, 0.45, 0.65),
-        row("oracle_past", GAIN, 0.95, 0.9, 1),
+        row("oracle_past", GAIN, 0.95, 0.9, 1), row("zero", GAIN, -3.5), row("other", GAIN, -3),
     ]  # fmt: skip
     return pd.concat([make_results(), pd.DataFrame(rows)], ignore_index=True)
 
@@ -202,11 +203,22 @@ def test_the_share_of_the_attainable_gain_is_shown_and_explained() -> None:
     assert "| 53.0 % [40.0 %, 60.0 %] |" in lines["gnn"]
     assert "| – |" in lines["rfm"]
     assert "Oracle: knows the latent state of every customer of this made-up world." in text
-    assert "Attainable gain: from RFM to the oracle." in text
+    assert "Attainable gain: from RFM to oracle." in text
     out = StringIO()
     Console(file=out, width=160).print(console(of_a_world()))
-    for part in ("53.0 %", "[40.0 %, 60.0 %]", "Attainable gain: from RFM to the oracle."):
+    for part in ("53.0 %", "[40.0 %, 60.0 %]", "Attainable gain: from RFM to oracle."):
         assert part in " ".join(out.getvalue().split())
+
+
+def test_the_small_print_names_the_floor_and_the_ceiling_that_were_chosen() -> None:
+    """`evaluation.floor` and `evaluation.ceiling` are anybody's choice."""
+    results = of_a_world()[lambda rows: rows["estimator"] != "oracle"]
+    shares = results["metric"] == GAIN
+    results = pd.concat([results[~(shares & results["estimator"].isin(["lightgbm", "oracle_past"]))],
+                         pd.DataFrame([row("rfm", GAIN, -1.2)])])  # fmt: skip
+    text = markdown(results)
+    assert "Attainable gain: from LightGBM to oracle_past." in text
+    assert "Oracle: knows" not in text
 
 
 def test_without_a_share_nothing_is_said_of_it() -> None:

@@ -46,9 +46,7 @@ HEADERS = {
     "brier": "Brier",
     GAIN: "of attainable gain",
 }
-_GAIN_SAID = (
-    "Oracle: knows the latent state of every customer of this made-up world. Attainable gain: from RFM to the oracle."
-)
+_ORACLE_SAID = "Oracle: knows the latent state of every customer of this made-up world."
 _WITH_INTERVAL = ("spearman", "nmae")  # the others would make the table too wide to read
 _DIFFERENCE = "spearman_minus_"
 _WIDE = 145  # columns of a terminal that all metrics need
@@ -272,11 +270,20 @@ def _small_print(results: pd.DataFrame) -> list[str]:
         f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.",
         f"n = {rows['n'].max():,} rows of customer and cutoff.{limit}",
         "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
-        _GAIN_SAID if rows.loc[rows["metric"] == GAIN, "value"].notna().any() else "",
+        " ".join([_ORACLE_SAID] * bool((rows["estimator"] == "oracle").any()) + _gain_said(rows)),
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
         verdict(results),
     ]
     return [line for line in lines if line]
+
+
+def _gain_said(rows: pd.DataFrame) -> list[str]:
+    # Of all who are ranked, the two between which the gain lies have no share of it.
+    gains, spearman = rows[rows["metric"] == GAIN], rows[rows["metric"] == "spearman"].set_index("estimator")["value"]
+    if gains["value"].isna().all():
+        return []
+    bounds = spearman.drop(gains["estimator"], errors="ignore")
+    return [f"Attainable gain: from {printed(str(bounds.idxmin()))} to {printed(str(bounds.idxmax()))}."]
 
 
 def _unique(values: pd.Series) -> str:
