@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from tqdm import tqdm
 
 from patron.config import Config
-from patron.estimators import GNNConfig, is_seeded
+from patron.estimators import GNNConfig, OracleConfig, is_seeded
 from patron.features.asof import design, specify
 from patron.features.groups import Group, group_of
 from patron.graph.build import build
@@ -57,13 +57,22 @@ class Variant:
     estimator: str
 
 
+def ablated(config: AblationConfig) -> str:
+    """The one estimator that an ablation fits again; an oracle may stand beside it, which needs no table. Raises
+    ValueError if there are more."""
+    fitted = [name for name, estimator in config.estimators.items() if not isinstance(estimator, OracleConfig)]
+    if len(fitted) != 1:
+        raise ValueError(f"an ablation is of one estimator, not {sorted(fitted)}; give estimator=[gnn]")
+    return fitted[0]
+
+
 def ablate(config: AblationConfig) -> pd.DataFrame:
     """The long table of `evaluate` with the estimator as it is (`everything`) and without each part.
 
     Raises ValueError unless there is exactly one estimator, and for a query that says which tables there are.
     """
-    if len(config.estimators) != 1:
-        raise ValueError(f"an ablation is of one estimator, not {sorted(config.estimators)}; give estimator=[gnn]")
+    name = ablated(config)
+    config = replace(config, estimators={name: config.estimators[name]})
     if config.leave_out_tables != () and config.query and compile(config.query).tables is not None:
         raise ValueError("USING fixes the tables, so none can be left out; drop it, or give leave_out_tables=[]")
     experiment = prepare(config)
