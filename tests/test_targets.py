@@ -231,8 +231,9 @@ def test_every_estimator_ranks_a_target_that_is_no_total(
     actual = truth(priced, fold=fold, task=task)
     least = 0.0 if name.startswith("gnn") else 0.1  # ten steps teach a GNN little
     assert spearman(actual.label, predicted["rank_score"]) > least
+    most = 1 if target == "churn" else actual.label.max() * 3
     for column in ("ltv_mean", "ltv_median", "q10", "q90"):
-        assert predicted[column].dropna().between(0, 1 if target == "churn" else 200).all()
+        assert predicted[column].dropna().between(0, most).all()
 
 
 def test_only_totals_of_money_start_from_the_pace_of_spend(priced: Database, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from patron.tables.database import Database
 from patron.testing import shuffled
 from patron.variants import EVERYTHING, AblationConfig, SweepConfig, Variant, ablate, advantages, compare, sweep
 
-TINY = (
+TINY = (  # of an experiment that brings no oracle
+    "experiment=complete_journey_90d",
     "data=tiny", "task=90d", "task.population=null", "split=temporal", "split.test=['2021-06-01']",
     "split.max_cutoffs=1", "split.min_history_days=90", "evaluation.n_boot=30", "trainer.progress=false",
     "features.windows=[30,90]", "features.lags=1", "features.top_categories=2", "graph=full",
