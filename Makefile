@@ -15,7 +15,7 @@ run: $(VENV)/run.stamp  ## train the GNN and every baseline on a made-up shop an
 test: $(VENV)/test.stamp  ## lint, type-check and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/test.stamp  ## lint and type-check only
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ ORDER = (
 PRINTED = {
     "zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN",
     "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
-    "gnn_co_shoppers": "GNN, co-shoppers alone",
+    "gnn_co_shoppers": "GNN, co-shoppers alone", "oracle": "oracle", "oracle_past": "oracle that knows the past",
 }  # fmt: skip
 SPLITS = {
     "temporal": "temporal: trained on the past, tested on the future",
