@@ -217,7 +217,7 @@ def test_the_small_print_names_the_floor_and_the_ceiling_that_were_chosen() -> N
     results = pd.concat([results[~(shares & results["estimator"].isin(["lightgbm", "oracle_past"]))],
                          pd.DataFrame([row("rfm", GAIN, -1.2)])])  # fmt: skip
     text = markdown(results)
-    assert "Attainable gain: from LightGBM to oracle_past." in text
+    assert "Attainable gain: from LightGBM to oracle that knows the past." in text
     assert "Oracle: knows" not in text
 
 

@@ -317,7 +317,7 @@ def test_sweep_prints_differences_and_leaves_table_and_figure(tmp_path: Path) ->
     table = pd.read_csv(tmp_path / "tables" / "graph_signal.csv")
     assert tuple(table.columns) == (*COLUMNS, "graph_signal")
     assert (table["graph_signal"] == 1).all()
-    assert set(table["estimator"]) == {"lightgbm", "gnn", "gnn_co_shoppers", "oracle", "ceiling"}
+    assert set(table["estimator"]) == {"lightgbm", "gnn", "gnn_co_shoppers", "oracle", "oracle_past", "ceiling"}
     assert (tmp_path / "tables" / "graph_signal.png").read_bytes().startswith(b"\x89PNG")
 
 
