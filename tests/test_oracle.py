@@ -18,6 +18,7 @@ from patron.config import Config, load
 from patron.days import Horizon, midnight
 from patron.estimators import Estimator, OracleConfig, Setting, build
 from patron.estimators.oracle import Oracle
+from patron.pipeline import run_all
 from patron.tables.database import Database
 from patron.tables.worlds import posterior
 from patron.tables.worlds.latent import draw_states
@@ -295,3 +296,15 @@ def test_who_knows_more_ranks_better(signal: float) -> None:
     guessed = prior(world.truth, cutoff=day(now), days=days, states=50)
     ranks = [spearmanr(values[come], future[come]).statistic for values in (known.gross, said.gross, guessed)]
     assert ranks[0] > ranks[1] + 0.02 > ranks[2] + 0.04
+
+
+def test_an_oracle_that_an_experiment_brings_along_stays_out_of_what_it_does_not_know(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ("experiment=shop", "data=tiny", "estimator=[zero]", "task.target=churn", "task.horizon=90d")
+    split = ("split.test=['2021-06-01']", "split.max_cutoffs=1", "split.min_history_days=90")
+    more = ("evaluation.n_boot=5", "trainer.progress=false", f"runs={tmp_path}")
+    config = load(composed("config", *words, *split, *more), schema=Config)
+    assert set(config.estimators) == {"zero", "oracle"}
+    assert set(run_all(config)["estimator"]) == {"zero", "ceiling"}
+    assert "oracle left out: the truth is known of gross, net, orders only" in caplog.text

@@ -15,7 +15,7 @@ from patron.tables.worlds.posterior import expected_from_past
 from patron.tables.worlds.truth import Expected
 from patron.task.ltv import TaskTable
 
-_TARGETS: dict[str, Callable[[Expected], np.ndarray]] = {
+TARGETS: dict[str, Callable[[Expected], np.ndarray]] = {
     "gross": lambda expected: expected.gross,
     "net": lambda expected: expected.net,
     "orders": lambda expected: expected.orders,
@@ -41,9 +41,9 @@ class Oracle(Stored):
         self.config, self.seed, self.world = config, setting.seed, setting.world
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
-        if refit.target not in _TARGETS:
+        if refit.target not in TARGETS:
             raise ValueError(
-                f"the oracle expects {', '.join(_TARGETS)}, not '{refit.target}'; leave it out of estimator=[...]"
+                f"the oracle expects {', '.join(TARGETS)}, not '{refit.target}'; leave it out of estimator=[...]"
             )
         return self
 
@@ -58,5 +58,5 @@ class Oracle(Stored):
                 expected = expected_from_past(
                     self.world, db, cutoff=cutoff, days=days, states=self.config.states, seed=self.seed
                 )
-            mean[here] = _TARGETS[rows.target](expected)[rows.frame["customer_id"].to_numpy()[here]]
+            mean[here] = TARGETS[rows.target](expected)[rows.frame["customer_id"].to_numpy()[here]]
         return predictions(rows, mean=mean)
