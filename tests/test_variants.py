@@ -13,12 +13,12 @@ import pytest
 from newcomer import composed
 from pandas.testing import assert_frame_equal
 
-from patron import variants
+from patron import pipeline, variants
 from patron.config import load
-from patron.pipeline import Experiment, prepare, run_all
+from patron.pipeline import Experiment, Variant, compare, prepare, run_all
 from patron.tables.database import Database
 from patron.testing import shuffled
-from patron.variants import EVERYTHING, AblationConfig, SweepConfig, Variant, ablate, advantages, compare, sweep
+from patron.variants import EVERYTHING, AblationConfig, SweepConfig, ablate, advantages, sweep
 
 TINY = (  # of an experiment that brings no oracle
     "experiment=complete_journey_90d",
@@ -78,7 +78,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, prepared: dict[str, Experiment]) -> Re
 
     recorder = Recorder()
     monkeypatch.setattr(variants, "prepare", shared)
-    monkeypatch.setattr(variants, "run_one", recorder)
+    monkeypatch.setattr(pipeline, "run_one", recorder)
     return recorder
 
 

@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -81,38 +81,59 @@ def prepare(config: Config) -> Experiment:
 
 def run_all(config: Config) -> pd.DataFrame:
     """Every estimator at every seed, each in its run folder; returns the long table of `evaluate`."""
-    experiment = prepare(config)
-    able = _able(experiment)
-    seeds = {name: config.seeds if is_seeded(one) else config.seeds[:1] for name, one in able.items()}
-    jobs = [(name, seed) for name in seeds for seed in seeds[name]]
-    bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=not config.trainer.progress)
+    variants = [Variant(name, config, name) for name in config.estimators]
+    return compare(prepare(config), variants, reference=config.evaluation.reference)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An estimator of a configuration, under a name of its own in tables."""
+
+    label: str
+    config: Config
+    estimator: str
+
+    @property
+    def fitted(self) -> EstimatorConfig:
+        """The configuration of the estimator."""
+        return self.config.estimators[self.estimator]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those of the configuration, or the first where another one changes nothing."""
+        return self.config.seeds if is_seeded(self.fitted) else self.config.seeds[:1]
+
+
+def compare(experiment: Experiment, variants: Sequence[Variant], *, reference: str) -> pd.DataFrame:
+    """The long table of `evaluate` of all variants at their seeds, each under its label; rows
+    `<metric>_minus_<reference>` are paired."""
+    jobs = [(variant, seed) for variant in _able(experiment, variants) for seed in variant.seeds]
+    bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=not experiment.config.trainer.progress)
     parts = []
-    for name, seed in bar:
-        bar.set_description(f"{name} seed {seed}")
-        parts.append(run_one(experiment, name=name, seed=seed))
-    return judged(experiment, pd.concat(parts, ignore_index=True), reference=config.evaluation.reference)
+    for variant, seed in bar:
+        bar.set_description(f"{variant.label} seed {seed}")
+        there = replace(experiment, config=variant.config)
+        parts.append(run_one(there, name=variant.estimator, seed=seed).assign(estimator=variant.label))
+    return _judged(experiment, pd.concat(parts, ignore_index=True), reference=reference)
 
 
-def judged(experiment: Experiment, predictions: pd.DataFrame, *, reference: str) -> pd.DataFrame:
-    """The long table of `evaluate` for test predictions of any estimators, compared with the reference."""
+def _able(experiment: Experiment, variants: Sequence[Variant]) -> Sequence[Variant]:
+    # Experiments on worlds bring the oracle along; a target of which it knows nothing should not fail for that.
+    target = experiment.folds[0].test.target
+    blind = [one for one in variants if isinstance(one.fitted, OracleConfig) and target not in TARGETS]
+    if len(blind) == len(variants):
+        return variants
+    if blind:
+        names = ", ".join(one.label for one in blind)
+        log.warning("%s left out: the truth is known of %s only", names, ", ".join(TARGETS))
+    return [one for one in variants if one not in blind]
+
+
+def _judged(experiment: Experiment, predictions: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     config = experiment.config
     settings = {**vars(config.evaluation), "reference": reference}
     with _stage(f"bootstrapping {config.evaluation.n_boot} times over customers"):
-        return evaluate(
-            predictions, experiment.truth,
-            **settings, flag=experiment.is_flag, context=_context(config),
-        )  # fmt: skip
-
-
-def _able(experiment: Experiment) -> Mapping[str, EstimatorConfig]:
-    # Experiments on worlds bring the oracle along; a target of which it knows nothing should not fail for that.
-    asked, target = experiment.config.estimators, experiment.folds[0].test.target
-    blind = [name for name, one in asked.items() if isinstance(one, OracleConfig) and target not in TARGETS]
-    if len(blind) == len(asked):
-        return asked
-    if blind:
-        log.warning("%s left out: the truth is known of %s only", ", ".join(blind), ", ".join(TARGETS))
-    return {name: one for name, one in asked.items() if name not in blind}
+        return evaluate(predictions, experiment.truth, **settings, flag=experiment.is_flag, context=_context(config))
 
 
 def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:

@@ -2,23 +2,22 @@
 world's cross-customer signal does to each estimator. Differences are paired.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
-from tqdm import tqdm
 
 from patron.config import Config
-from patron.estimators import GNNConfig, OracleConfig, is_seeded
+from patron.estimators import GNNConfig, OracleConfig
 from patron.features.asof import design, specify
 from patron.features.groups import Group, group_of
 from patron.graph.build import build
 from patron.graph.edges import Relation
-from patron.pipeline import Experiment, judged, prepare, run_one
+from patron.pipeline import Experiment, Variant, compare, prepare
 from patron.tables.schema import REQUIRED_TABLES, TABLES
 from patron.tables.worlds.config import Share, WorldConfig
 from patron.task.pql import compile
@@ -46,15 +45,6 @@ class SweepConfig(Config):
 
     signals: Annotated[tuple[Share, ...], Field(min_length=1)]
     results: Path
-
-
-@dataclass(frozen=True)
-class Variant:
-    """An estimator of a configuration, under a name of its own in tables."""
-
-    label: str
-    config: Config
-    estimator: str
 
 
 def ablated(config: AblationConfig) -> str:
@@ -93,24 +83,6 @@ def sweep(config: SweepConfig) -> pd.DataFrame:
         variants = list(_with_relations(here))
         parts.append(compare(prepare(here), variants, reference=REFERENCE).assign(graph_signal=signal))
     return pd.concat(parts, ignore_index=True)
-
-
-def compare(experiment: Experiment, variants: Sequence[Variant], *, reference: str) -> pd.DataFrame:
-    """The long table of `evaluate` of all variants, each under its label; rows `<metric>_minus_<reference>` are
-    paired."""
-    parts = []
-    jobs = [(variant, seed) for variant in variants for seed in _seeds(variant)]
-    bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=not experiment.config.trainer.progress)
-    for variant, seed in bar:
-        bar.set_description(f"{variant.label} seed {seed}")
-        there = replace(experiment, config=variant.config)
-        parts.append(run_one(there, name=variant.estimator, seed=seed).assign(estimator=variant.label))
-    return judged(experiment, pd.concat(parts, ignore_index=True), reference=reference)
-
-
-def _seeds(variant: Variant) -> Iterable[int]:
-    seeds = variant.config.seeds
-    return seeds if is_seeded(variant.config.estimators[variant.estimator]) else seeds[:1]
 
 
 def _left_out(experiment: Experiment, config: AblationConfig) -> Iterator[Variant]:

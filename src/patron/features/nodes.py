@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from patron.days import midnight
+from patron.features.moment import require_end
 from patron.tables.database import Database
 from patron.tables.engine import query
 
@@ -88,7 +89,7 @@ FROM campaigns GROUP BY campaign_id ORDER BY id
 def event_features(db: Database, *, kind: EventKind, cutoff: date) -> pd.DataFrame:
     """One row an event (or campaign) known at `cutoff`, sorted by the index `id`; columns float64 with `age` in days,
     and texts. The id of an order event is its place in `ORDER_EVENTS`."""
-    assert db.known_until == cutoff, f"features at {cutoff} from a database that ends at {db.known_until}"
+    require_end(db, cutoff)
     frame = query(db, _SQL[kind], cutoff=midnight(cutoff)).to_pandas().set_index("id")
     numbers = frame.select_dtypes("number").columns
     return frame.astype(dict.fromkeys(numbers, np.float64))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -14,7 +13,7 @@ from patron.features.columns import Kind, TypedColumn, settings, typed_columns
 from patron.features.groups import Group
 from patron.tables.database import Database
 from patron.tables.engine import query
-from patron.tables.schema import TABLES
+from patron.tables.schema import known_tables
 
 NEEDS: Mapping[Group, tuple[str, str]] = {
     "returns": ("returns", "refund_amount"), "campaigns": ("campaigns", "campaign_date"),
@@ -24,11 +23,7 @@ NEEDS: Mapping[Group, tuple[str, str]] = {
 
 
 def _known_tables(columns: Mapping[str, Mapping[str, Kind]]) -> Mapping[str, Mapping[str, Kind]]:
-    for table in columns:
-        if table not in TABLES:
-            near = get_close_matches(table, TABLES, n=1)
-            mend = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(TABLES)}"
-            raise ValueError(f"there is no table '{table}'; {mend}")
+    known_tables(columns)
     return columns
 
 

@@ -36,8 +36,8 @@ class Customers:
     def __len__(self) -> int:
         return len(self.customer_id)
 
-    def part(self, where: slice) -> Self:
-        """Some of the customers."""
+    def part(self, where: slice | np.ndarray) -> Self:
+        """Some of the customers, in the order of `where`, and as often as they stand there."""
         return type(self)(**{field.name: getattr(self, field.name)[where] for field in fields(self)})
 
 

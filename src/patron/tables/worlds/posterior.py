@@ -19,8 +19,8 @@ from patron.days import midnight
 from patron.tables.database import Database
 from patron.tables.engine import query
 from patron.tables.worlds.config import WorldConfig
-from patron.tables.worlds.latent import CAMPAIGN_DAYS, RESPONSE_DAYS, Customers, draw_states
-from patron.tables.worlds.purchases import gone, pace, rate_at, value_at
+from patron.tables.worlds.latent import Customers, draw_states
+from patron.tables.worlds.purchases import campaign_on, gone, pace, rate_at, value_at
 from patron.tables.worlds.truth import Expected, Truth
 
 CHUNK = 500_000  # states held at once
@@ -110,7 +110,7 @@ def _log_likelihood(drawn: Customers, past: Past, *, now: float, truth: Truth) -
     leaving = np.searchsorted(times, drawn.customer_id * span + np.clip(drawn.leaves, 0, now))
     over = np.searchsorted(times, drawn.customer_id * span + np.clip(ends, 0, now))
     total = xlogy(last - leaving, config.purchases.leaving_rate) + _of_first_values(drawn, past, truth=truth)
-    worth, promoted = (np.concatenate([[0.0], np.cumsum(each)]) for each in (past.value, _is_busy(past.day)))
+    worth, promoted = (np.concatenate([[0.0], np.cumsum(each)]) for each in (past.value, campaign_on(past.day)))
     total += (promoted[last] - promoted[first]) * np.log1p(brought)
     turn = np.searchsorted(times, drawn.customer_id * span + np.clip(matures, 0, now))
     for start, stop, begin, end, phase in (
@@ -140,13 +140,8 @@ def _of_first_values(drawn: Customers, past: Past, *, truth: Truth) -> np.ndarra
 def _clocks(config: WorldConfig) -> tuple[np.ndarray, np.ndarray]:
     # The calendar's pace summed up to each day: of all days, and of those on which a campaign may bring orders.
     daily = pace(config.calendar)
-    sums = (np.cumsum(daily), np.cumsum(daily * _is_busy(np.arange(len(daily)))))
+    sums = (np.cumsum(daily), np.cumsum(daily * campaign_on(np.arange(len(daily)))))
     return np.append(0.0, sums[0]), np.append(0.0, sums[1])
-
-
-def _is_busy(day: np.ndarray) -> np.ndarray:
-    since = (day - CAMPAIGN_DAYS / 2) % CAMPAIGN_DAYS
-    return since < RESPONSE_DAYS
 
 
 def _mass(clock: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

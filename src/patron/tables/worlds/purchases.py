@@ -53,6 +53,11 @@ def campaign_days(config: CalendarConfig) -> np.ndarray:
     return np.arange(CAMPAIGN_DAYS / 2, config.days, CAMPAIGN_DAYS)
 
 
+def campaign_on(day: np.ndarray | float) -> np.ndarray:
+    """Whether a campaign may bring orders at this time."""
+    return np.asarray((day - CAMPAIGN_DAYS / 2) % CAMPAIGN_DAYS < RESPONSE_DAYS)
+
+
 def gone(customers: Customers, config: WorldConfig) -> np.ndarray:
     """The day after which a customer orders no more: [n]."""
     return customers.leaves + config.purchases.leaving_days
@@ -100,9 +105,7 @@ def draw_orders(rng: np.random.Generator, customers: Customers, touches: Touches
     kept = ~leaving & (day < until[owner]) | (np.arange(len(owner)) < len(everybody))
     order = np.argsort(day[kept], kind="stable")
     owner, day, by_campaign = owner[kept][order], day[kept][order], by_campaign[kept][order]
-    shape = config.purchases.value_shape
-    there = customers.arrives[owner] + config.purchases.trial_days <= day
-    mean = customers.value[owner] * np.where(there, np.exp(config.communities.value_effect * customers.level[owner]), 1)
+    shape, mean = config.purchases.value_shape, value_at(customers.part(owner), day=day, config=config)
     return Orders(owner, day, rng.gamma(shape, 1 / shape, len(owner)) * mean, by_campaign)
 
 
@@ -111,9 +114,8 @@ def _promoted(
 ) -> tuple[np.ndarray, np.ndarray]:
     owner = touches.owner[touches.responded]
     start = campaign_days(config.calendar)[touches.campaign[touches.responded]]
-    theirs = Customers(**{name: values[owner] for name, values in vars(customers).items()})
     end = np.minimum(start + RESPONSE_DAYS, config.calendar.days)
-    rate = config.contacts.lift * rate_at(theirs, day=start, config=config)
+    rate = config.contacts.lift * rate_at(customers.part(owner), day=start, config=config)
     return _poisson(rng, owner, start, end, rate=rate, clock=clock)
 
 

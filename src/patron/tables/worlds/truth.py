@@ -13,7 +13,7 @@ import numpy as np
 
 from patron.tables.worlds.config import WorldConfig
 from patron.tables.worlds.latent import CAMPAIGN_DAYS, PERIOD, RESPONSE_DAYS, RETURN_DAYS, Catalogue, Customers
-from patron.tables.worlds.purchases import pace, rate_at, value_at
+from patron.tables.worlds.purchases import campaign_on, pace, rate_at, value_at
 
 STEP = 7.0  # days
 
@@ -69,10 +69,10 @@ class Truth:
         # Orders a day but for the calendar, and their value: own ones, and those of the campaign that is on.
         config, customers = self.config, self.customers
         there = self._activity(day, now=now) * (customers.arrives <= day)
-        started = (day // CAMPAIGN_DAYS) * CAMPAIGN_DAYS + CAMPAIGN_DAYS / 2
         own, value = rate_at(customers, day=day, config=config), value_at(customers, day=day, config=config)
-        if not started <= day < started + RESPONSE_DAYS:
+        if not campaign_on(day):
             return there * own, there * own * value
+        started = (day // CAMPAIGN_DAYS) * CAMPAIGN_DAYS + CAMPAIGN_DAYS / 2
         responds = config.contacts.reach * customers.response * (customers.arrives < started)
         brought = config.contacts.lift * responds * rate_at(customers, day=started, config=config)
         return there * (own + brought), there * (own + brought * (1 - config.contacts.discount)) * value
