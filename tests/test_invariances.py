@@ -145,7 +145,7 @@ def _assert_spend(predicted: pd.DataFrame) -> None:
     always = ["ltv_mean", "ltv_median", "rank_score"]
     assert np.isfinite(predicted[always].to_numpy()).all()
     assert (predicted[["ltv_mean", "ltv_median"]] >= 0).all(axis=None)
-    bounds = predicted[["q10", "ltv_median", "q90"]]
+    bounds = predicted[["q05", "q10", "q25", "ltv_median", "q75", "q90", "q95"]]
     assert predicted["q10"].isna().all() or (np.diff(bounds, axis=1) >= 0).all()
     assert predicted["q10"].isna().equals(predicted["q90"].isna())
     assert predicted["p_active"].isna().all() or predicted["p_active"].between(0, 1).all()

@@ -17,6 +17,7 @@ from settings import CONFIGS, setting
 from patron.config import Config, load
 from patron.days import Horizon, midnight
 from patron.estimators import Estimator, OracleConfig, Setting, build
+from patron.estimators.base import QUANTILES
 from patron.estimators.oracle import Oracle
 from patron.pipeline import run_all
 from patron.tables.database import Database
@@ -114,7 +115,7 @@ def test_who_knows_the_state_predicts_the_truth_in_the_order_of_the_rows(tmp_pat
     assert said["ltv_mean"].tolist() == by_hand
     assert np.unique(by_hand).size > 200
     assert said[["ltv_median", "rank_score"]].eq(said["ltv_mean"], axis=0).all(axis=None)
-    assert said[["p_active", "q10", "q90"]].isna().all(axis=None)
+    assert said[["p_active", *QUANTILES]].isna().all(axis=None)
 
 
 def test_who_knows_the_past_predicts_the_posterior_in_the_order_of_the_rows(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ import pytest
 import torch
 from newcomer import EXPERIMENT, ROOT, SHARED, SMALL, Said, Shell, read_csv, write_experiment, write_shop
 
+from patron.estimators.base import QUANTILES
 from patron.evaluation.evaluate import COLUMNS
 from patron.evaluation.metrics import METRICS
 
-SCORES = ["customer_id", "cutoff", "ltv_mean", "ltv_median", "q10", "q90", "rank", "decile"]
+SCORES = ["customer_id", "cutoff", "ltv_mean", "ltv_median", *QUANTILES, "rank", "decile"]
 README = "# My shop\n\nbefore\n<!-- results:my_shop:begin -->\nold table\n<!-- results:my_shop:end -->\nafter\n"
 MY_SHOP = ["--config-dir", "my", "experiment=my_shop"]
 
@@ -105,7 +106,7 @@ def test_scores(newcomer: Newcomer) -> None:
     assert scores["decile"].value_counts().between(len(scores) // 10, len(scores) // 10 + 1).all()
     assert ((scores["q10"] <= scores["ltv_median"]) & (scores["ltv_median"] <= scores["q90"])).all()
     assert (scores["ltv_mean"] >= 0).all()
-    assert np.isfinite(scores[["ltv_mean", "ltv_median", "q10", "q90"]]).all(axis=None)
+    assert np.isfinite(scores[["ltv_mean", "ltv_median", *QUANTILES]]).all(axis=None)
 
 
 def test_scores_are_of_everybody_who_bought_in_the_last_year(newcomer: Newcomer) -> None:
@@ -180,7 +181,7 @@ def test_scores_at_the_test_cutoff_are_the_predictions_that_were_tested(
     scores = pd.read_parquet(tmp_path / "scores" / "scores_2021-03-01.parquet")
     both = scores.merge(pd.read_parquet(run / "predictions.parquet"), on="customer_id", validate="1:1")
     assert len(both) == len(scores) > 30
-    for column in ("ltv_mean", "ltv_median", "q10", "q90"):
+    for column in ("ltv_mean", "ltv_median", *QUANTILES):
         np.testing.assert_array_equal(both[f"{column}_x"], both[f"{column}_y"])
     assert both.sort_values("rank")["rank_score"].is_monotonic_decreasing
 

@@ -1,5 +1,6 @@
 """The one seam of the modelling: anything that turns the past into expected spend is an `Estimator`."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -15,7 +16,8 @@ from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
 from patron.training.module import TrainerConfig
 
-COLUMNS = ("customer_id", "cutoff", "ltv_mean", "ltv_median", "rank_score", "p_active", "q10", "q90")
+QUANTILES: Mapping[str, float] = {"q05": 0.05, "q10": 0.1, "q25": 0.25, "q75": 0.75, "q90": 0.9, "q95": 0.95}
+COLUMNS = ("customer_id", "cutoff", "ltv_mean", "ltv_median", "rank_score", "p_active", *QUANTILES)
 
 
 class Estimator(Protocol):
@@ -63,15 +65,25 @@ class Stored:
 
 
 def predictions(
-    rows: TaskTable, *, mean: np.ndarray, median: np.ndarray | None = None, rank: np.ndarray | None = None,
-    p_active: np.ndarray | None = None, low: np.ndarray | None = None, high: np.ndarray | None = None,
-) -> pd.DataFrame:  # fmt: skip
-    """The predictions frame of `rows`, in their order. Median and rank are the mean where none is given; the rest is
-    NaN then. Of a flag all but the rank are kept within [0, 1]."""
+    rows: TaskTable,
+    *,
+    mean: np.ndarray,
+    median: np.ndarray | None = None,
+    rank: np.ndarray | None = None,
+    p_active: np.ndarray | None = None,
+    quantile: Callable[[float], np.ndarray] | None = None,
+) -> pd.DataFrame:
+    """The predictions frame of `rows`, in their order; `p_active` is the probability of a label above 0.
+
+    Without a median it is the quantile at one half, or else the mean, and so is the rank; what is not given otherwise
+    is NaN. Of a flag all but the rank are kept within [0, 1].
+    """
     nothing = np.full(len(rows), np.nan)
-    given = {"ltv_mean": mean, "ltv_median": median, "rank_score": rank, "p_active": p_active, "q10": low, "q90": high}
-    default = {"ltv_median": mean, "rank_score": mean}
-    columns = {name: default.get(name, nothing) if values is None else values for name, values in given.items()}
+    if median is None:
+        median = mean if quantile is None else quantile(0.5)
+    spend = {"ltv_mean": mean, "ltv_median": median}
+    bounds = {name: nothing if quantile is None else quantile(level) for name, level in QUANTILES.items()}
     if rows.is_flag:
-        columns |= {name: columns[name].clip(0, 1) for name in ("ltv_mean", "ltv_median", "q10", "q90")}
-    return rows.frame[["customer_id", "cutoff"]].assign(**columns)
+        spend, bounds = ({name: of.clip(0, 1) for name, of in some.items()} for some in (spend, bounds))
+    others = {"rank_score": mean if rank is None else rank, "p_active": nothing if p_active is None else p_active}
+    return rows.frame[["customer_id", "cutoff"]].assign(**spend, **others, **bounds)

@@ -86,9 +86,8 @@ class GNN(Stored):
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         out, head = self._apply(db, rows, self.trained.model), self.trained.model.head
-        low, median, high = (head.quantile(out, level) for level in (0.1, 0.5, 0.9))
         return predictions(
-            rows, mean=head.mean(out), median=median, rank=as_numpy(head.location(out)), low=low, high=high
+            rows, mean=head.mean(out), rank=as_numpy(head.location(out)), quantile=partial(head.quantile, out)
         )
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:

@@ -3,6 +3,7 @@ what a customer's own row says, on all of them, or with what the other buyers of
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 import lightgbm
@@ -110,9 +111,11 @@ class LightGBM(Stored):
         said = [_apply(one.booster, matrix, scale=scale) for one, scale in zip(self.boosted, self.scales, strict=True)]
         rank = sum((z - one.centre) / one.spread for one, z in zip(self.boosted, said, strict=True))
         location = _log_spend(said[-1])
-        low, median, high = (self.residuals.quantile(location, level) for level in (0.1, 0.5, 0.9))
         return predictions(
-            rows, mean=self.residuals.mean(location), median=median, rank=np.asarray(rank), low=low, high=high
+            rows,
+            mean=self.residuals.mean(location),
+            rank=np.asarray(rank),
+            quantile=partial(self.residuals.quantile, location),
         )
 
     def _design(self, db: Database, rows: TaskTable) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config, load
 from patron.estimators import BTYD, GNN, RFM, Estimator, LastWindow, LightGBM, Zero
+from patron.estimators.base import QUANTILES
 from patron.pipeline import load_database
 from patron.run import RunFolder
 from patron.tables.database import Database
@@ -79,7 +80,7 @@ def _require_known(db: Database, cutoff: date) -> None:
 def _ranked(predictions: pd.DataFrame) -> pd.DataFrame:
     rank = predictions["rank_score"].rank(ascending=False, method="first").astype(int)
     decile = np.ceil(10 * rank / len(rank)).astype(int)
-    kept = predictions[["customer_id", "cutoff", "ltv_mean", "ltv_median", "q10", "q90", "p_active"]]
+    kept = predictions[["customer_id", "cutoff", "ltv_mean", "ltv_median", *QUANTILES, "p_active"]]
     return kept.assign(rank=rank, decile=decile).sort_values("rank", ignore_index=True)
 
 
