@@ -107,13 +107,13 @@ def export(experiment: Experiment, *, folder: Path, force: bool = False) -> Expo
     return exported
 
 
-def in_order(predictions: pd.DataFrame, *, folder: Path, task: str) -> pd.DataFrame:
+def in_order(predictions: pd.DataFrame, *, folder: Path | str, task: str) -> pd.DataFrame:
     """The predictions of patron for the test rows of an export, in RelBench's order, with their ids as patron has them.
 
     Raises ValueError if a test row has no prediction.
     """
-    test = pd.read_parquet(folder / "tasks" / task / "test.parquet", columns=[KEY, TIME])
-    ids = test.merge(pd.read_parquet(folder / "keys" / "customers.parquet"), on=KEY, how="left", validate="m:1")
+    test = pd.read_parquet(Path(folder) / "tasks" / task / "test.parquet", columns=[KEY, TIME])
+    ids = test.merge(pd.read_parquet(Path(folder) / "keys" / "customers.parquet"), on=KEY, how="left", validate="m:1")
     wanted = ids.drop(columns=KEY).rename(columns={"original_id": KEY})
     found = wanted.merge(predictions, on=[KEY, TIME], how="left", validate="1:1", indicator=True)
     if (lost := found["_merge"] == "left_only").any():

@@ -121,10 +121,7 @@ def _table(
 
 def _value(column: TypedColumn) -> str:
     name = f"t.{quoted(column.name)}"
-    match column.kind:
-        case "number":
-            number = f"TRY_CAST({name} AS DOUBLE)"
-            return f"CASE WHEN isfinite({number}) THEN {number} END"
-        case "id":  # of nothing that has a table
-            return name
-    return f"NULLIF(trim(CAST({name} AS VARCHAR)), '')"
+    if column.kind == "number":
+        number = f"TRY_CAST({name} AS DOUBLE)"
+        return f"CASE WHEN isfinite({number}) THEN {number} END"
+    return f"NULLIF(trim(CAST({name} AS VARCHAR)), '')"  # the id of nothing that has a table too: it is no number
