@@ -1,0 +1,66 @@
+"""One integral, of which the Pareto/NBD consists: of a product of two powers of time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+_NODES, _WEIGHTS = (values[:, None] for values in np.polynomial.legendre.leggauss(32))
+_NEGLIGIBLE = 40.0  # the integrand is cut where its log has fallen by this much from where it starts
+
+
+@dataclass(frozen=True)
+class PowerIntegral:
+    """`∫ (alpha + y)^-p (beta + y)^-q dy` over an interval of each of N customers, as its log, and the means of four
+    functions of y under the density that the integrand is proportional to: [N] each. An empty interval has log -inf."""
+
+    log_value: np.ndarray
+    log_alpha: np.ndarray  # mean of log(alpha + y)
+    log_beta: np.ndarray  # mean of log(beta + y)
+    per_alpha: np.ndarray  # mean of 1 / (alpha + y)
+    per_beta: np.ndarray  # mean of 1 / (beta + y)
+
+
+def power_integral(
+    lower: np.ndarray, upper: np.ndarray, *, alpha: float, p: np.ndarray, beta: float, q: float
+) -> PowerIntegral:
+    """The integral over `lower` to `upper`, both [N], for p [N] and q > 0, to about ten digits.
+
+    In v = log of (y + the lesser of alpha and beta), from its lower end, the log integrand h is smooth and concave and
+    falls by at most p + q a unit, however often the customer bought: Gauss-Legendre over what is not negligible. The
+    closed form by 2F1 (Fader & Hardie 2005) loses all digits or overflows for heavy buyers, and has no derivatives.
+    """
+    swapped = bool(alpha > beta)
+    near, far, steep, flat = (beta, alpha, q, p) if swapped else (alpha, beta, p, q)
+    start, ratio = near + lower, (near + lower) / (far + lower)
+    length = _length(np.log1p((upper - lower) / start), ratio=ratio, steep=steep, flat=flat)
+    v = length * (_NODES + 1) / 2  # [nodes, N]
+    growth = np.expm1(v)
+    far_growth = 1 + ratio * growth
+    log_far = np.log(far_growth)
+    density = _WEIGHTS / 2 * np.exp((1 - steep) * v - flat * log_far)
+    total = density.sum(axis=0)
+    with np.errstate(divide="ignore"):  # an empty interval
+        log_value = (1 - steep) * np.log(start) - flat * np.log(far + lower) + np.log(length) + np.log(total)
+    density /= total
+    nearby = np.log(start) + _mean(v, density), _mean(1 / (1 + growth), density) / start
+    faraway = np.log(far + lower) + _mean(log_far, density), _mean(1 / far_growth, density) / (far + lower)
+    a, b = (faraway, nearby) if swapped else (nearby, faraway)
+    return PowerIntegral(log_value, log_alpha=a[0], log_beta=b[0], per_alpha=a[1], per_beta=b[1])
+
+
+def _mean(values: np.ndarray, density: np.ndarray) -> np.ndarray:
+    return np.einsum("kn,kn->n", values, density)
+
+
+def _length(full: np.ndarray, *, ratio: np.ndarray, steep: np.ndarray | float, flat: np.ndarray | float) -> np.ndarray:
+    # Newton's method from the right, where a concave h has fallen too far, never steps to the left of its aim.
+    length = full.copy()
+    for _ in range(10):
+        growth = ratio * np.expm1(length)
+        height = (1 - steep) * length - flat * np.log1p(growth)
+        slope = (1 - steep) - flat * (ratio + growth) / (1 + growth)
+        beyond = height < -_NEGLIGIBLE - 1
+        if not beyond.any():
+            break
+        length = np.where(beyond, length - (height + _NEGLIGIBLE) / np.where(beyond, slope, 1), length)
+    return length
