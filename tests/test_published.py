@@ -1,17 +1,12 @@
-"""BG/NBD and Gamma-Gamma against published numbers: the papers, Hardie's sheets and lifetimes, all on CDNOW.
+"""BG/NBD and Gamma-Gamma against published numbers: the papers, Hardie's sheets and lifetimes, all on CDNOW."""
 
-CDNOW is the sample of 2,357 customers packaged with lifetimes, in weeks and dollars. Its csv files are found without
-importing lifetimes, which needs pkg_resources to load them; without the package the tests that need it are skipped.
-"""
-
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from cdnow_sample import histories, lifetimes_or_skip, spent
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.integrate import quad
 from scipy.stats import beta
@@ -28,32 +23,18 @@ def parameters(model: BGNBD | GammaGamma) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
-    spec = importlib.util.find_spec("lifetimes")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("lifetimes is not installed: pip install 'patron[data]'")
-    return Path(spec.submodule_search_locations[0]) / "datasets"
+def cdnow() -> pd.DataFrame:
+    return histories()
 
 
 @pytest.fixture(scope="module")
-def cdnow(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / "cdnow_customers_summary.csv", index_col="ID")[["frequency", "recency", "T"]]
-
-
-@pytest.fixture(scope="module")
-def spends(folder: Path) -> pd.DataFrame:
-    names = {"x": "frequency", "zbar": "monetary"}
-    table = pd.read_csv(folder / "cdnow_customers_summary_with_transactions.csv", index_col="ID")
-    return table.rename(columns=names)[list(names.values())]
+def spends() -> pd.DataFrame:
+    return spent()
 
 
 @pytest.fixture(scope="module")
 def lifetimes() -> ModuleType:
-    try:
-        import lifetimes as package
-    except Exception as reason:  # it is unmaintained and may fail in many ways on a new numpy or pandas
-        pytest.skip(f"lifetimes cannot be imported: {reason}")
-    return package
+    return lifetimes_or_skip()
 
 
 # --- published numbers

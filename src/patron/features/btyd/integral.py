@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _NODES, _WEIGHTS = (values[:, None] for values in np.polynomial.legendre.leggauss(32))
+_BLOCK = 1024  # customers at a time, so that the nodes of all do not have to fit into memory
 _NEGLIGIBLE = 40.0  # the integrand is cut where its log has fallen by this much from where it starts
 
 
@@ -23,15 +24,23 @@ class PowerIntegral:
 def power_integral(
     lower: np.ndarray, upper: np.ndarray, *, alpha: float, p: np.ndarray, beta: float, q: float
 ) -> PowerIntegral:
-    """The integral over `lower` to `upper`, both [N], for p [N] and q > 0, to about ten digits.
+    """The integral over `lower` to `upper`, all of them and p [N], for p and q > 0, to about ten digits.
 
     In v = log of (y + the lesser of alpha and beta), from its lower end, the log integrand h is smooth and concave and
     falls by at most p + q a unit, however often the customer bought: Gauss-Legendre over what is not negligible. The
     closed form by 2F1 (Fader & Hardie 2005) loses all digits or overflows for heavy buyers, and has no derivatives.
     """
+    blocks = [slice(first, first + _BLOCK) for first in range(0, max(len(p), 1), _BLOCK)]
+    parts = [_block(lower[b], upper[b], alpha=alpha, p=p[b], beta=beta, q=q) for b in blocks]
+    return PowerIntegral(*np.concatenate(parts, axis=1))
+
+
+def _block(lower: np.ndarray, upper: np.ndarray, *, alpha: float, p: np.ndarray, beta: float, q: float) -> np.ndarray:
+    # The five rows of a PowerIntegral: [5, N].
     swapped = bool(alpha > beta)
     near, far, steep, flat = (beta, alpha, q, p) if swapped else (alpha, beta, p, q)
-    start, ratio = near + lower, (near + lower) / (far + lower)
+    start, offset = near + lower, far + lower
+    ratio = start / offset
     length = _length(np.log1p((upper - lower) / start), ratio=ratio, steep=steep, flat=flat)
     v = length * (_NODES + 1) / 2  # [nodes, N]
     growth = np.expm1(v)
@@ -40,12 +49,12 @@ def power_integral(
     density = _WEIGHTS / 2 * np.exp((1 - steep) * v - flat * log_far)
     total = density.sum(axis=0)
     with np.errstate(divide="ignore"):  # an empty interval
-        log_value = (1 - steep) * np.log(start) - flat * np.log(far + lower) + np.log(length) + np.log(total)
+        log_value = (1 - steep) * np.log(start) - flat * np.log(offset) + np.log(length) + np.log(total)
     density /= total
-    nearby = np.log(start) + _mean(v, density), _mean(1 / (1 + growth), density) / start
-    faraway = np.log(far + lower) + _mean(log_far, density), _mean(1 / far_growth, density) / (far + lower)
-    a, b = (faraway, nearby) if swapped else (nearby, faraway)
-    return PowerIntegral(log_value, log_alpha=a[0], log_beta=b[0], per_alpha=a[1], per_beta=b[1])
+    log_near, log_far = np.log(start) + _mean(v, density), np.log(offset) + _mean(log_far, density)
+    per_near, per_far = _mean(1 / (1 + growth), density) / start, _mean(1 / far_growth, density) / offset
+    swap = (log_far, log_near, per_far, per_near)
+    return np.stack([log_value, *(swap if swapped else (log_near, log_far, per_near, per_far))])
 
 
 def _mean(values: np.ndarray, density: np.ndarray) -> np.ndarray:
