@@ -20,7 +20,6 @@ NAMES = ("p", "q", "v")
 class Spends(Rows):
     """Observed spend, float [N] each: `frequency` purchases with mean value `monetary`."""
 
-    frequency: np.ndarray
     monetary: np.ndarray
 
 
@@ -104,11 +103,16 @@ def scores(parameters: np.ndarray, data: Spends) -> tuple[np.ndarray, np.ndarray
     p, q, v = parameters
     shape, total = p * data.frequency, data.frequency * data.monetary
     log_total, log_more = np.log(total), np.log(total + v)
-    value = gammaln(shape + q) - gammaln(shape) - gammaln(q) - np.log(data.monetary)
-    common = digamma(shape + q) - log_more
-    by_p = data.frequency * (common - digamma(shape) + log_total)
-    slopes = np.stack([by_p, common - digamma(q) + np.log(v), q / v - (shape + q) / (total + v)])
-    return value + q * np.log(v) + shape * log_total - (shape + q) * log_more, slopes
+    gammas, by_p, by_q = data.by_frequency(lambda x: _of_counts(p * x, q))
+    by_p = data.frequency * (by_p + log_total - log_more)
+    slopes = np.stack([by_p, by_q + np.log(v) - log_more, q / v - (shape + q) / (total + v)])
+    return gammas - np.log(data.monetary) + q * np.log(v) + shape * log_total - (shape + q) * log_more, slopes
+
+
+def _of_counts(shape: np.ndarray, q: float) -> np.ndarray:
+    """The gamma functions of a log density, and their derivatives by the shape and by q: [n] -> [3, n]."""
+    both = digamma(shape + q)
+    return np.stack([gammaln(shape + q) - gammaln(shape) - gammaln(q), both - digamma(shape), both - digamma(q)])
 
 
 def _correlation(data: Spends) -> float:

@@ -46,9 +46,20 @@ class PurchaseModel(Protocol):
 
 @dataclass(frozen=True)
 class Rows:
-    """Columns, float [N] each, of which `weight` is the number of customers that a row stands for."""
+    """Columns, float [N] each: the number of customers that a row stands for, how often they bought, and what else the
+    kind of rows knows."""
 
     weight: np.ndarray
+    frequency: np.ndarray
+
+    @cached_property
+    def _counts(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.unique(self.frequency, return_inverse=True)
+
+    def by_frequency(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """`function(frequency)`, whose last axis is customers, computed once a frequency: gamma functions are dear."""
+        distinct, index = self._counts
+        return function(distinct)[..., index]
 
     def every(self, step: int) -> Self:
         """Every `step`-th row."""
@@ -63,18 +74,8 @@ class Purchases(Rows):
     the time of observation.
     """
 
-    frequency: np.ndarray
     recency: np.ndarray
     T: np.ndarray
-
-    @cached_property
-    def _counts(self) -> tuple[np.ndarray, np.ndarray]:
-        return np.unique(self.frequency, return_inverse=True)
-
-    def by_frequency(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """`function(frequency)`, whose last axis is customers, computed once a frequency: gamma functions are dear."""
-        distinct, index = self._counts
-        return function(distinct)[..., index]
 
 
 def purchases(frequency: ArrayLike, recency: ArrayLike, T: ArrayLike) -> Purchases:

@@ -11,7 +11,7 @@ from patron.features.btyd.histories import Rows
 
 WEAK_PRIOR = 1e-3  # precision of the Normal(0, 1 / precision) prior on every log parameter, in scaled units
 LOG_BOUND = 7.0  # scaled parameters stay within exp(±7): beyond, the likelihood is flat and hyp2f1 overflows
-_ROUGH_ROWS = 1500  # that the search from every start looks at; the best goes on with all
+_ROUGH_ROWS = 1000  # that the search from every start looks at; the best goes on with all
 _ROUGH = {"ftol": 1e-6, "gtol": 1e-4}
 _FINE = {"ftol": 1e-13, "gtol": 1e-9}
 _STEP = 1e-4  # of the log parameters, for the curvature
