@@ -41,7 +41,8 @@ def fit(
     of these ends on all.
 
     `starts` are scaled parameters, in the order of `units`: what each is multiplied with to be in the unit of the data.
-    `penalty` is the precision of the prior.
+    `penalty` is the precision of the prior, which standard errors leave out: they are from the curvature of the
+    likelihood at the point found, and NaN where that is flat or a bound holds a parameter.
     """
     loss = negative_posterior(scores, data, penalty=penalty)
     part = negative_posterior(scores, data.every(-(-len(data.weight) // _ROUGH_ROWS)), penalty=penalty)
