@@ -79,20 +79,22 @@ def test_mbgnbd_finds_the_published_estimates(cdnow: pd.DataFrame) -> None:
 # --- lifetimes
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:lifetimes")
 @each
 @pytest.mark.parametrize("point", POINTS)
 def test_log_likelihood_is_that_of_lifetimes_customer_by_customer(
     name: str, point: tuple[float, ...], lifetimes: ModuleType
 ) -> None:
-    past = lives(60, seed=0, most=60)
+    past = lives(60, seed=0, most=3000)
     ours = KINDS[name](*point).log_likelihood(**past)
     columns = np.stack(list(past.values()))
     negative = getattr(lifetimes, THEIRS[name])._negative_log_likelihood
     given = np.array(point) if name == "paretonbd" else np.log(point)
     theirs = [-negative(given, *column[:, None], np.ones(1), 0.0) for column in columns.T]
-    seen = np.isfinite(theirs)  # theirs overflows in places
-    assert seen.mean() > 0.9
-    assert_allclose(ours[seen], np.array(theirs)[seen], rtol=1e-6)
+    seen = np.isfinite(theirs)  # their Pareto/NBD overflows from about a hundred purchases on
+    assert np.all(seen | ((past["frequency"] > 80) & (name == "paretonbd")))
+    assert np.all(np.isfinite(ours))
+    assert_allclose(ours[seen], np.array(theirs)[seen], rtol=1e-9)
 
 
 @each
@@ -151,7 +153,7 @@ def test_the_integral_of_powers(alpha: float, beta: float, p: float) -> None:
 
 
 def test_the_integral_of_steep_powers_is_that_of_the_exponential() -> None:
-    """Over 50 years, of a customer with a million purchases: 1 / slope at the lower end."""
+    """Over 50 years, of a customer with a million purchases: the integrand at the lower end, by 1 / slope there."""
     found = power_integral(np.array([10.0]), np.array([18_000.0]), alpha=2.0, p=np.array([1e6]), beta=5.0, q=1.0)
     assert found.log_value == pytest.approx(-1e6 * np.log(12) - np.log(15) - np.log(1e6 / 12), rel=1e-9)
 

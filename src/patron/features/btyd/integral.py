@@ -28,7 +28,7 @@ def power_integral(
 
     In v = log of (y + the lesser of alpha and beta), from its lower end, the log integrand h is smooth and concave and
     falls by at most p + q a unit, however often the customer bought: Gauss-Legendre over what is not negligible. The
-    closed form by 2F1 (Fader & Hardie 2005) loses all digits or overflows for heavy buyers, and has no derivatives.
+    closed form by 2F1 (Fader & Hardie 2005) overflows for heavy buyers, and its derivatives have no closed form.
     """
     blocks = [slice(first, first + _BLOCK) for first in range(0, max(len(p), 1), _BLOCK)]
     parts = [_block(lower[b], upper[b], alpha=alpha, p=p[b], beta=beta, q=q) for b in blocks]
