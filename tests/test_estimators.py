@@ -208,7 +208,29 @@ def test_btyd_is_expected_purchases_times_expected_spend(shop: Database, fold: F
     past = dict(known[["frequency", "recency", "T"]])
     number = estimator.purchases.expected_purchases(90, **past)
     assert_allclose(predicted["ltv_mean"], number * estimator.spend.expected_spend(known["days"], known["monetary"]))
-    assert_allclose(predicted["p_active"], estimator.purchases.p_alive(**past))
+    assert_allclose(predicted["p_active"], estimator.purchases.p_purchase(90, **past))
+
+
+@pytest.mark.parametrize(("model", "kind"), [("bgnbd", "BGNBD"), ("mbgnbd", "MBGNBD"), ("paretonbd", "ParetoNBD")])
+def test_btyd_fits_the_model_it_is_told(model: str, kind: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
+    estimator = BTYD(replace(ESTIMATORS["btyd"], model=model), setting(tmp_path))
+    estimator.fit(shop.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)
+    assert type(estimator.purchases).__name__ == kind
+    predicted = estimator.predict(shop.upto(TEST), rows=fold.test)
+    assert np.isfinite(predicted[["ltv_mean", "rank_score", "p_active"]]).all(axis=None)
+
+
+def test_btyd_ranks_totals_of_money_as_it_is_told(shop: Database, fold: Fold, tmp_path: Path) -> None:
+    """By expected purchases or by expected money; what it predicts is the same."""
+    said = {}
+    for rank in ("purchases", "spend"):
+        estimator = BTYD(replace(ESTIMATORS["btyd"], rank=rank), setting(tmp_path))
+        estimator.fit(shop.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)
+        said[rank] = estimator.predict(shop.upto(TEST), rows=fold.test)
+    assert_allclose(said["purchases"]["ltv_mean"], said["spend"]["ltv_mean"])
+    assert_allclose(said["spend"]["rank_score"], said["spend"]["ltv_mean"])
+    past = dict(history(shop, cutoff=TEST).loc[fold.test.frame["customer_id"]][["frequency", "recency", "T"]])
+    assert_allclose(said["purchases"]["rank_score"], estimator.purchases.expected_purchases(90, **past))
 
 
 def test_months_are_counted_from_each_cutoff(shop: Database, tmp_path: Path) -> None:

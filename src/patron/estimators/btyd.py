@@ -1,5 +1,4 @@
-"""Buy till you die: BG/NBD for the number of purchases, Gamma-Gamma for their value. Fader, Hardie & Lee 2005; Fader
-& Hardie 2013."""
+"""Buy till you die: one of three models for the number of purchases, Gamma-Gamma for their value."""
 
 import logging
 from typing import Annotated, Literal, Self
@@ -11,8 +10,15 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.estimators.base import Setting, Stored, predictions
 from patron.features.asof import FeatureSpec, design, specify
-from patron.features.btyd import BGNBD, GammaGamma, fit_bgnbd, fit_gamma_gamma
-from patron.features.expected import expected, purchase_history
+from patron.features.btyd import (
+    GammaGamma,
+    PurchaseModel,
+    fit_bgnbd,
+    fit_gamma_gamma,
+    fit_mbgnbd,
+    fit_paretonbd,
+)
+from patron.features.expected import PurchaseHistory, expected, purchase_history
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
@@ -22,21 +28,24 @@ PREDICTS = ("gross", "net", "orders", "churn")
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class BTYDConfig:
-    """`penalty` is the precision of a Normal prior on the log parameters; 0 is maximum likelihood."""
+    """`penalty` is the precision of a Normal prior on the log parameters; 0 is maximum likelihood. `rank` is what ranks
+    customers where the target is a total of money."""
 
     name: Literal["btyd"]
+    model: Literal["bgnbd", "mbgnbd", "paretonbd"]
+    rank: Literal["purchases", "spend"]
     penalty: Annotated[float, Field(ge=0)]
 
 
 class BTYD(Stored):
     """Expected purchases x expected spend a purchase. It learns from purchases alone, never from a label, and gives
-    expectations only: its median is its mean, and `p_active` is P(alive).
+    expectations only: its median is its mean. `p_active` is the probability of a purchase in the label window.
 
     Of the target `orders` it predicts the expected purchases, those of one day as one; of `churn` the probability of no
-    purchase, in closed form (`BGNBD.p_purchase`).
+    purchase.
     """
 
-    purchases: BGNBD
+    purchases: PurchaseModel
     spend: GammaGamma
 
     def __init__(self, config: BTYDConfig, setting: Setting) -> None:
@@ -49,7 +58,7 @@ class BTYD(Stored):
         customers = TaskTable(_everybody(db), refit.horizon)
         features = design(db, rows=customers, spec=self.spec, groups=("rfm",))
         past = purchase_history(features[features["orders"] > 0])
-        self.purchases = fit_bgnbd(past.frequency, past.recency, past.age, penalty=self.config.penalty)
+        self.purchases = _fitted(past, config=self.config)
         self.spend = fit_gamma_gamma(past.frequency + 1, past.monetary, penalty=self.config.penalty)
         for note in filter(None, (self.purchases.note, self.spend.note)):
             log.warning("btyd: %s", note)
@@ -67,11 +76,23 @@ class BTYD(Stored):
         days = self.spec.horizon.days_after(rows.cutoffs[0])
         past = purchase_history(features[bought])
         answer = expected(past, purchases=self.purchases, spend=self.spend, days=days)
-        alive, purchases, spend, buys = (np.zeros(len(rows)) for _ in range(4))  # who never bought has no process yet
-        alive[bought], purchases[bought], spend[bought] = answer["alive"], answer["purchases"], answer["spend"]
+        purchases, spend, buys = (np.zeros(len(rows)) for _ in range(3))  # who never bought has no process yet
+        purchases[bought], spend[bought] = answer["purchases"], answer["spend"]
         buys[bought] = self.purchases.p_purchase(days, frequency=past.frequency, recency=past.recency, T=past.age)
         mean = {"orders": purchases, "churn": 1 - buys}.get(rows.target, spend)
-        return predictions(rows, mean=mean, p_active=alive)
+        by_purchases = mean is spend and self.config.rank == "purchases"
+        return predictions(rows, mean=mean, rank=purchases if by_purchases else None, p_active=buys)
+
+
+def _fitted(past: PurchaseHistory, *, config: BTYDConfig) -> PurchaseModel:
+    history = (past.frequency, past.recency, past.age)
+    match config.model:
+        case "bgnbd":
+            return fit_bgnbd(*history, penalty=config.penalty)
+        case "mbgnbd":
+            return fit_mbgnbd(*history, penalty=config.penalty)
+        case "paretonbd":
+            return fit_paretonbd(*history, penalty=config.penalty)
 
 
 def _require_predictable(target: str) -> None:

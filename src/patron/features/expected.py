@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from patron.features.btyd import BGNBD, GammaGamma, fit_bgnbd, fit_gamma_gamma
+from patron.features.btyd import GammaGamma, PurchaseModel, fit_bgnbd, fit_gamma_gamma
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def purchase_history(features: pd.DataFrame) -> PurchaseHistory:
     )
 
 
-def expected(past: PurchaseHistory, *, purchases: BGNBD, spend: GammaGamma, days: int) -> pd.DataFrame:
+def expected(past: PurchaseHistory, *, purchases: PurchaseModel, spend: GammaGamma, days: int) -> pd.DataFrame:
     """`alive, purchases, spend` of the next `days` days, one row a customer: P(alive), expected purchases, expected
     money."""
     number = purchases.expected_purchases(days, frequency=past.frequency, recency=past.recency, T=past.age)
