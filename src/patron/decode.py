@@ -76,6 +76,24 @@ class MeanCorrection:
         return predicted * self.factor[np.searchsorted(self.edges, predicted, side="right")]
 
 
+@dataclass(frozen=True)
+class RankMap:
+    """Takes a score to the scale of another one, quantile by quantile: sorted `score` [K] -> sorted `scale` [K]."""
+
+    score: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, score: np.ndarray, scale: np.ndarray) -> Self:
+        """The map that gives `score` [n] the distribution of `scale` [n]."""
+        at = np.linspace(0, 1, min(len(score), 500))
+        return cls(np.quantile(score, at), np.quantile(scale, at))
+
+    def __call__(self, score: np.ndarray) -> np.ndarray:
+        """[n] -> [n], flat beyond the ends."""
+        return np.interp(score, self.score, self.scale)
+
+
 def interpolated(quantiles: np.ndarray, *, levels: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Spend at the levels `at` [L] from quantiles of log1p of spend [n, Q] at `levels` [Q]: [n, L], flat beyond the
     outer ones."""

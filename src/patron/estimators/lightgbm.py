@@ -1,19 +1,21 @@
 """LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone, on
 what a customer's own row says, on all of them, or with what the other buyers of the same products did."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-import lightgbm
 import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from patron.decode import Residuals
+from patron.decode import RankMap, Residuals
 from patron.estimators.base import Setting, Stored, predictions
+from patron.estimators.boosting import Boosted, Matrix, Name, Said, boost, fourth_root
+from patron.estimators.choose import advantage
+from patron.estimators.conformal import Conformal
 from patron.features.asof import RFM, FeatureSpec, design, specify
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.features.groups import Group
@@ -37,53 +39,61 @@ class LightGBMConfig:
 
 
 FLAT: tuple[Group, ...] = ("attributes", "rfm", "windows")
+PARTS = 3  # of the customers, each held out once
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the rank in the location, that are tried
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A transform of the label that boosting fits by squared error; with `offset` it starts from the pace of the
-    past, which only a total of money has."""
+class Decoder:
+    """From what the boosters say to the distribution of spend: a location, and the residuals that it had on validation
+    rows, by tenths.
 
-    forward: Callable[[np.ndarray], np.ndarray]
-    offset: bool
+    The location is the expected fourth root. Where the validation rows clearly like it better, a `share` of it is the
+    rank, taken to the same scale: ranks tell ordinary customers apart better than roots do, and the heavy ones worse.
+    """
 
+    share: float
+    rank_map: RankMap
+    residuals: Residuals
 
-def _fourth_root(spend: np.ndarray) -> np.ndarray:
-    return np.asarray(spend**0.25)
+    @classmethod
+    def fit(cls, said: Said, rows: TaskTable) -> Self:
+        """From what was said of validation rows that the boosters had not learned from.
 
+        The final boosters know the level of the validation window, which these met as a surprise: only the spread about
+        that level is news to them, or the season's shift would be counted twice.
+        """
+        rank_map = RankMap.fit(said.rank, said.root)
+        share = _share(said, rows, rank_map=rank_map)
+        return cls(share, rank_map, _residuals(_blend(said, rank_map, share=share), rows.label))
 
-# The log ranks best where many spend nothing, the fourth root where few do, and money is best decoded from the fourth
-# root with an offset, since trees alone cut the heavy tail into steps. Chosen on validation rows (LOG.md,
-# 2026-11-22).
-SCALES = (Scale(np.log1p, offset=False), Scale(_fourth_root, offset=True))
+    def location(self, said: Said) -> np.ndarray:
+        """The centre of log1p of spend: [n]."""
+        return _log_spend(_blend(said, self.rank_map, share=self.share))
 
-
-@dataclass(frozen=True)
-class Matrix:
-    """What LightGBM sees of rows [n, columns], and the spend that their past pace would come to: [n]."""
-
-    values: np.ndarray
-    pace: np.ndarray
-
-
-@dataclass(frozen=True)
-class Boosted:
-    """A booster on one scale, and mean and standard deviation of what it said of rows it had not learned from."""
-
-    booster: lightgbm.Booster
-    centre: float
-    spread: float
+    def frame(self, said: Said, rows: TaskTable) -> pd.DataFrame:
+        """The predictions frame of `rows`. Two means of the same, by residuals and by Tweedie, beat either."""
+        location = self.location(said)
+        return predictions(
+            rows,
+            mean=(self.residuals.mean(location) + said.mean) / 2,
+            rank=said.rank,
+            p_active=said.buys,
+            quantile=partial(self.residuals.quantile, location),
+        )
 
 
 class LightGBM(Stored):
-    """Boosted trees on two scales of spend: their standardised sum ranks, the second is decoded to money by its
-    validation residuals."""
+    """Boosted trees on several views of spend: one ranks, two make a hurdle model, one gives a mean. Validation
+    residuals turn them into a distribution."""
 
     spec: FeatureSpec
     words: Encoder
-    scales: tuple[Scale, ...]
-    boosted: tuple[Boosted, ...]
-    residuals: Residuals
+    tuned: Boosted
+    final: Boosted
+    decoder: Decoder
+    intervals: Conformal
+    held_out: pd.DataFrame
 
     def __init__(self, config: LightGBMConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -92,31 +102,29 @@ class LightGBM(Stored):
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         first = train.at(train.cutoffs[0])
         self.words = fit_encoder(self._design(db, first).select_dtypes(exclude="number"))
-        known, checked, everything = (self._matrix(db, rows) for rows in (train, val, refit))
-        self.scales = tuple(replace(scale, offset=scale.offset and refit.is_total) for scale in SCALES)
-        boosted = []
-        for scale in self.scales:
-            tuned = self._boost(known, train.label, scale=scale, valid=(checked, val.label))
-            held_out = _apply(tuned, checked, scale=scale)
-            final = self._boost(everything, refit.label, scale=scale, trees=max(1, tuned.best_iteration))
-            boosted.append(Boosted(final, held_out.mean(), max(held_out.std(), 1e-9)))
-        # The final booster knows the level of the validation window, which the tuned one met as a surprise: only the
-        # spread about that level is news to it, or the season's shift would be counted twice.
-        level = (self.scales[-1].forward(val.label) - held_out).mean()
-        self.boosted, self.residuals = tuple(boosted), Residuals.fit(_log_spend(held_out + level), val.label)
+        most = dict.fromkeys(get_args(Name), self.config.max_trees)
+        self.tuned = self._boost(db, rows=train, trees=most, val=val)
+        self.final = self._boost(db, rows=refit, trees=self.tuned.trees)
+        said = self.tuned.say(self._matrix(db, val))
+        self.decoder = Decoder.fit(said, val)
+        self.held_out = self.decoder.frame(said, val)
+        self.intervals = Conformal.fit(self.held_out, val)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        matrix = self._matrix(db, rows)
-        said = [_apply(one.booster, matrix, scale=scale) for one, scale in zip(self.boosted, self.scales, strict=True)]
-        rank = sum((z - one.centre) / one.spread for one, z in zip(self.boosted, said, strict=True))
-        location = _log_spend(said[-1])
-        return predictions(
-            rows,
-            mean=self.residuals.mean(location),
-            rank=np.asarray(rank),
-            quantile=partial(self.residuals.quantile, location),
-        )
+        frame = self.decoder.frame(self.final.say(self._matrix(db, rows)), rows)
+        return self.intervals.apply(frame, rows)
+
+    def cross_fitted(self, db: Database, *, rows: TaskTable) -> Said:
+        """What is said of labelled `rows` by boosters that learned from the other customers among them, with as many
+        trees as were chosen in `fit`."""
+        matrix, part = self._matrix(db, rows), rows.bucket(PARTS)
+        said = Said(*(np.empty(len(rows)) for _ in range(4)))
+        for held_out in (part == k for k in range(PARTS)):
+            boosted = self._boost(db, rows=rows.where(~held_out), trees=self.tuned.trees)
+            for name, values in vars(boosted.say(matrix.where(held_out))).items():
+                getattr(said, name)[held_out] = values
+        return said
 
     def _design(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         made = self.spec.groups
@@ -132,44 +140,49 @@ class LightGBM(Stored):
     def _matrix(self, db: Database, rows: TaskTable) -> Matrix:
         features = self._design(db, rows)
         words = encode(self.words, features)
-        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0)
-        return Matrix(np.hstack([features.select_dtypes("number").to_numpy(), words]), pace.to_numpy())
+        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0).to_numpy()
+        known = pace if rows.is_total else np.full(len(rows), np.nan)
+        return Matrix(np.hstack([features.select_dtypes("number").to_numpy(), words]), known)
 
     def _boost(
-        self,
-        matrix: Matrix,
-        y: np.ndarray,
-        *,
-        scale: Scale,
-        trees: int = 0,
-        valid: tuple[Matrix, np.ndarray] | None = None,
-    ) -> lightgbm.Booster:
-        params: dict[str, Any] = {
-            **self.config.params,
-            "objective": "regression",
-            "seed": self.setting.seed,
-            "deterministic": True,
-            "verbosity": -1,
-        }
-        # Column names may hold what LightGBM's JSON refuses, so it gets positions.
-        data = lightgbm.Dataset(matrix.values, scale.forward(y), init_score=_offset(matrix, scale))
-        if valid is None:
-            return lightgbm.train(params, data, num_boost_round=trees)
-        rows, labels = valid
-        check = data.create_valid(rows.values, scale.forward(labels), init_score=_offset(rows, scale))
-        stop = lightgbm.early_stopping(self.config.patience, verbose=False)
-        return lightgbm.train(params, data, num_boost_round=self.config.max_trees, valid_sets=[check], callbacks=[stop])
+        self, db: Database, *, rows: TaskTable, trees: Mapping[Name, int], val: TaskTable | None = None
+    ) -> Boosted:
+        params: dict[str, Any] = {**self.config.params, "seed": self.setting.seed}
+        valid = None if val is None else (self._matrix(db, val), val)
+        return boost(
+            self._matrix(db, rows), rows, params=params, trees=trees, valid=valid, patience=self.config.patience
+        )
 
 
-def _apply(booster: lightgbm.Booster, matrix: Matrix, *, scale: Scale) -> np.ndarray:
-    boosted = np.asarray(booster.predict(matrix.values), dtype=np.float64)
-    offset = _offset(matrix, scale)
-    return boosted if offset is None else boosted + offset
+def _blend(said: Said, rank_map: RankMap, *, share: float) -> np.ndarray:
+    return (1 - share) * said.root + share * rank_map(said.rank) if share else said.root
 
 
-def _offset(matrix: Matrix, scale: Scale) -> np.ndarray | None:
-    return scale.forward(matrix.pace) if scale.offset else None
+def _share(said: Said, rows: TaskTable, *, rank_map: RankMap) -> float:
+    # The largest gain in absolute error of the median, unless it is within its standard error.
+    losses = {share: _median_losses(_blend(said, rank_map, share=share), rows) for share in (0.0, *SHARES)}
+    best = min(losses, key=lambda share: losses[share].mean())
+    gain = advantage(losses[0.0], losses[best], customers=rows.frame["customer_id"])
+    return best if gain.is_clear else 0.0
 
 
-def _log_spend(fourth_root: np.ndarray) -> np.ndarray:
-    return np.log1p(np.maximum(fourth_root, 0) ** 4)
+def _median_losses(root: np.ndarray, rows: TaskTable) -> np.ndarray:
+    # Absolute errors of medians whose level and residuals are those of the other half of the customers.
+    first, losses = rows.bucket(2) == 0, np.empty(len(rows))
+    for half in (first, ~first):
+        other, y = root[~half], rows.label[~half]
+        location = _log_spend(root[half] + _level(other, y))
+        losses[half] = np.abs(_residuals(other, y).quantile(location, 0.5) - rows.label[half])
+    return losses
+
+
+def _residuals(root: np.ndarray, y: np.ndarray) -> Residuals:
+    return Residuals.fit(_log_spend(root + _level(root, y)), y)
+
+
+def _level(root: np.ndarray, y: np.ndarray) -> float:
+    return float((fourth_root(y) - root).mean())
+
+
+def _log_spend(root: np.ndarray) -> np.ndarray:
+    return np.log1p(np.maximum(root, 0) ** 4)

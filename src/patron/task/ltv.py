@@ -107,6 +107,18 @@ class TaskTable:
         return self.frame["label"].to_numpy(dtype=np.float64)
 
     @property
+    def percentile(self) -> np.ndarray:
+        """The share of the rows of the same cutoff with a smaller label, ties in the middle: [n] in (0, 1)."""
+        by_cutoff = self.frame.groupby("cutoff")["label"]
+        return ((by_cutoff.rank() - 0.5) / by_cutoff.transform("size")).to_numpy(dtype=np.float64)
+
+    @property
+    def history(self) -> np.ndarray:
+        """How long a customer has been known to buy: 0 for one order, 1 dormant with several, 2 otherwise: [n]."""
+        one, dormant = (self.frame[name].to_numpy(dtype=bool) for name in ("slice_one_order", "slice_dormant"))
+        return np.select([one, dormant], [0, 1], default=2)
+
+    @property
     def is_flag(self) -> bool:
         """Whether labels are 1 or 0, and what is predicted of them a probability."""
         return self.target in FLAGS
@@ -141,6 +153,11 @@ class TaskTable:
             open_at = [midnight(at) for at in self.cutoffs if horizon.after(at) > day]
             frame[name] = frame[name].mask(cutoff.isin(open_at))
         return replace(self, frame=frame)
+
+    def bucket(self, number: int) -> np.ndarray:
+        """One of `number` parts for each row: [n]. A customer stays in the same one whoever else is in the table."""
+        hashed = pd.util.hash_array(self.frame["customer_id"].astype(str).to_numpy(dtype=object))
+        return (hashed % np.uint64(number)).astype(np.int64)
 
     @property
     def _auxiliary(self) -> list[str]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
@@ -157,22 +156,16 @@ def _chosen(refit: TaskTable, *, plan: Plan) -> tuple[TaskTable, TaskTable]:
     if plan.val is not None:
         train = refit.where(refit.frame["cutoff"].isin([pd.Timestamp(cutoff) for cutoff in plan.train]))
         return train.known_at(plan.val), refit.at(plan.val)  # auxiliary windows may be longer than the main one
-    held_out = _bucket(refit.frame["customer_id"], buckets=5) == 0
+    held_out = refit.bucket(5) == 0
     return refit.where(~held_out), refit.where(held_out)
 
 
 def _held_out(db: Database, *, task: TaskConfig, split: CustomersConfig) -> list[Fold]:
     table = labelled(db, cutoff=split.cutoff, config=task)
-    bucket = _bucket(table.frame["customer_id"], buckets=split.folds)
+    bucket = table.bucket(split.folds)
     return [
         Fold(
             name=f"customers-{k}", cutoff=split.cutoff,
             train=table.where((bucket != k) & (bucket != (k + 1) % split.folds)), val=table.where(bucket == (k + 1) %
             split.folds), refit=table.where(bucket != k), test=table.where(bucket == k).without_label(), ) for k in
             range(split.folds) ]  # fmt: skip
-
-
-def _bucket(customer_ids: pd.Series, *, buckets: int) -> np.ndarray:
-    # A hash of the id: a customer stays in the same bucket whoever else is in the table.
-    hashed = pd.util.hash_array(customer_ids.astype(str).to_numpy(dtype=object))
-    return (hashed % np.uint64(buckets)).astype(np.int64)

@@ -1,0 +1,167 @@
+"""What boosting learns of a customer's spend, each in the scale in which trees learn it best: views of one label.
+
+| view | objective | on its raw scale it says |
+|---|---|---|
+| `rank` | cross-entropy on the share of customers with a smaller label at the same cutoff | its logit |
+| `buys` | cross-entropy on whether the label is above 0 | its logit |
+| `root` | squared error on the fourth root of the label, of those who bought | the root |
+| `mean` | Tweedie deviance, power 1.5, log link | log of the mean over that of all |
+
+A Spearman correlation is Pearson's of ranks, so what is expected of a rank is what ranks best; `buys` and `root`
+together are a hurdle model. `root` and `mean` start from the pace of the past, since trees alone cut the heavy tail
+into steps. Chosen on validation rows (LOG.md, 2026-11-22).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import lightgbm
+import numpy as np
+from scipy.special import expit, logit
+
+from patron.task.ltv import TaskTable
+
+Name = Literal["rank", "buys", "root", "mean"]
+LEAST = 0.02  # of the mean label: the pace at which a mean starts for who bought nothing
+CERTAIN = 12.0  # logit of a probability that all rows share
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What boosting sees of rows [n, columns], and the spend that their past pace would come to: [n], NaN for a label
+    that is no total of money."""
+
+    values: np.ndarray
+    pace: np.ndarray
+
+    def where(self, mask: np.ndarray) -> "Matrix":
+        """The rows for which `mask` is true."""
+        return Matrix(self.values[mask], self.pace[mask])
+
+
+@dataclass(frozen=True)
+class View:
+    """A target of the rows' labels, which of them it has, and where boosting starts from; `scale` is the mean label."""
+
+    objective: Mapping[str, Any]
+    target: Callable[[TaskTable, float], np.ndarray]
+    payers: bool = False
+    offset: Callable[[np.ndarray, float], np.ndarray] | None = None
+
+
+def fourth_root(spend: np.ndarray) -> np.ndarray:
+    """[n] -> [n]; of negative values 0."""
+    return np.maximum(spend, 0) ** 0.25
+
+
+VIEWS: Mapping[Name, View] = {
+    "rank": View({"objective": "cross_entropy"}, lambda rows, _: rows.percentile),
+    "buys": View({"objective": "cross_entropy"}, lambda rows, _: (rows.label > 0).astype(np.float64)),
+    "root": View({"objective": "regression"}, lambda rows, _: fourth_root(rows.label), payers=True,
+                 offset=lambda pace, _: fourth_root(pace)),
+    "mean": View({"objective": "tweedie", "tweedie_variance_power": 1.5}, lambda rows, scale: rows.label / scale,
+                 offset=lambda pace, scale: np.log(np.maximum(pace / scale, LEAST))),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the boosters say of rows, [n] each: logit of the expected percentile, probability of a label above 0, its
+    expected fourth root (0 for none), and its mean."""
+
+    rank: np.ndarray
+    buys: np.ndarray
+    root: np.ndarray
+    mean: np.ndarray
+
+
+@dataclass(frozen=True)
+class Boosted:
+    """A booster of every view, or where all labels are alike the value that it would have learned, and their
+    `scale`."""
+
+    boosters: Mapping[Name, lightgbm.Booster | float]
+    scale: float
+
+    @property
+    def trees(self) -> dict[Name, int]:
+        """The number of trees of each view, at its best."""
+        return {name: _trees(booster) for name, booster in self.boosters.items()}
+
+    def say(self, matrix: Matrix) -> Said:
+        """What is said of the rows of `matrix`."""
+        rank, buys, root, mean = (self._raw(matrix, name) for name in get_args(Name))
+        return Said(rank, expit(buys), expit(buys) * np.maximum(root, 0), np.exp(mean) * self.scale)
+
+    def _raw(self, matrix: Matrix, name: Name) -> np.ndarray:
+        booster = self.boosters[name]
+        if isinstance(booster, float):
+            return np.full(len(matrix.values), booster)
+        said = np.asarray(booster.predict(matrix.values, raw_score=True), dtype=np.float64)
+        start = _start(matrix, VIEWS[name], scale=self.scale)
+        return said if start is None else said + start
+
+
+def boost(
+    matrix: Matrix,
+    rows: TaskTable,
+    *,
+    params: Mapping[str, Any],
+    trees: Mapping[Name, int],
+    valid: tuple[Matrix, TaskTable] | None = None,
+    patience: int = 0,
+) -> Boosted:
+    """Boosters of all views of `rows`, each of so many `trees`, or with `valid` rows of as many as these like best,
+    at most that."""
+    scale = max(float(rows.label.mean()), 1e-9)
+    boosters = {
+        name: _boost(matrix, rows, name=name, params=params, trees=trees[name], valid=valid, patience=patience,
+                     scale=scale) for name in get_args(Name)
+    }  # fmt: skip
+    return Boosted(boosters, scale)
+
+
+def _boost(
+    matrix: Matrix, rows: TaskTable, *, name: Name, params: Mapping[str, Any], trees: int,
+    valid: tuple[Matrix, TaskTable] | None, patience: int, scale: float,
+) -> lightgbm.Booster | float:  # fmt: skip
+    view = VIEWS[name]
+    matrix, rows = _of_view(matrix, rows, view)
+    target = view.target(rows, scale)
+    if len(target) == 0 or np.ptp(target) == 0:
+        return _constant(target, name)
+    settings = {**params, **view.objective, "verbosity": -1, "deterministic": True}
+    # Column names may hold what LightGBM's JSON refuses, so it gets positions.
+    data = lightgbm.Dataset(matrix.values, target, init_score=_start(matrix, view, scale=scale))
+    if valid is None:
+        return lightgbm.train(settings, data, num_boost_round=trees)
+    other, labels = _of_view(*valid, view)
+    check = data.create_valid(other.values, view.target(labels, scale), init_score=_start(other, view, scale=scale))
+    stop = lightgbm.early_stopping(patience, verbose=False)
+    return lightgbm.train(settings, data, num_boost_round=trees, valid_sets=[check], callbacks=[stop])
+
+
+def _of_view(matrix: Matrix, rows: TaskTable, view: View) -> tuple[Matrix, TaskTable]:
+    paid = rows.label > 0
+    return (matrix.where(paid), rows.where(paid)) if view.payers and paid.any() else (matrix, rows)
+
+
+def _constant(target: np.ndarray, name: Name) -> float:
+    value = float(target[0]) if len(target) else 0.0
+    match name:
+        case "rank" | "buys":
+            return float(np.clip(logit(value), -CERTAIN, CERTAIN))
+        case "root":
+            return value
+        case "mean":
+            return float(np.log(max(value, 1e-9)))
+
+
+def _start(matrix: Matrix, view: View, *, scale: float) -> np.ndarray | None:
+    unknown = bool(np.isnan(matrix.pace).any())
+    return None if view.offset is None or unknown else view.offset(matrix.pace, scale)
+
+
+def _trees(booster: lightgbm.Booster | float) -> int:
+    return 1 if isinstance(booster, float) else max(1, booster.best_iteration)
