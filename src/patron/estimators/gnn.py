@@ -87,7 +87,11 @@ class GNN(Stored):
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         out, head = self._apply(db, rows, self.trained.model), self.trained.model.head
         return predictions(
-            rows, mean=head.mean(out), rank=as_numpy(head.location(out)), quantile=partial(head.quantile, out)
+            rows,
+            mean=head.mean(out),
+            rank=as_numpy(head.location(out)),
+            p_active=head.p_active(out),
+            quantile=partial(head.quantile, out),
         )
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
