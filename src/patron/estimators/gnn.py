@@ -35,7 +35,7 @@ from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
-from patron.training.fit import Fitted, outputs, refit, tune, warn_if_collapsed
+from patron.training.fit import Fitted, embedded, outputs, refit, tune, warn_if_collapsed
 
 log = logging.getLogger("patron")
 TIMED = ("order", *get_args(EventKind))  # node types with an age
@@ -85,7 +85,7 @@ class GNN(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out, head = self._apply(db, rows, self.trained.model), self.trained.model.head
+        out, head = self._apply(db, rows, outputs), self.trained.model.head
         return predictions(
             rows,
             mean=head.mean(out),
@@ -96,7 +96,7 @@ class GNN(Stored):
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
         """What the readout knows of each row's customer: [n, channels]."""
-        return as_numpy(self._apply(db, rows, self.trained.model.embed))
+        return as_numpy(self._apply(db, rows, embedded))
 
     def _tune(self, db: Database, *, start: _Trained, train: TaskTable, val: TaskTable) -> Fitted:
         setting = self.setting
@@ -136,12 +136,11 @@ class GNN(Stored):
         known = [(cutoff, shape) for cutoff, shape in cutoffs if kind in shape.node_types]
         return fit_encoder(pd.concat([self._nodes(db, cutoff, shape, kind=kind) for cutoff, shape in known]))
 
-    def _apply(self, db: Database, rows: TaskTable, module: Callable[..., torch.Tensor]) -> torch.Tensor:
+    def _apply(self, db: Database, rows: TaskTable, of: Callable[..., torch.Tensor]) -> torch.Tensor:
         # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
         shots = self._shots(db, rows=rows, encoders=self.trained.encoders)
         places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
-        out = outputs(self.trained.model, shots, module=module)
-        return out[torch.from_numpy(np.argsort(np.concatenate(places)))]
+        return of(self.trained.model, shots)[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
     def _shots(self, db: Database, *, rows: TaskTable, encoders: Mapping[str, Encoder]) -> list[HeteroData]:
         return [self._shot(db, rows=rows.at(cutoff), encoders=encoders) for cutoff in rows.cutoffs]

@@ -35,8 +35,17 @@ class TrainerConfig:
     progress: bool
 
 
+def said(model: LTVModel, shot: HeteroData) -> Tensor:
+    """Outputs of the head for the `rows` of a snapshot, moved by their `offset` [B], in units of log1p of spend, if it
+    carries one: [B, head.out]."""
+    store = shot["customer"]
+    out = model(shot.x_dict, incoming(shot))[store.rows]
+    return model.head.moved(out, store.offset) if "offset" in store else out
+
+
 class LTVModule(pl.LightningModule):
-    """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count) and `y` [B] (their spend)."""
+    """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count), `y` [B] (their spend) and
+    maybe an `offset` [B]."""
 
     def __init__(self, model: LTVModel, *, config: TrainerConfig) -> None:
         super().__init__()
@@ -46,7 +55,7 @@ class LTVModule(pl.LightningModule):
 
     def forward(self, shot: HeteroData) -> Tensor:
         """A snapshot -> outputs of the head for its `rows`: [B, head.out]."""
-        return self.model(shot.x_dict, incoming(shot))[shot["customer"].rows]
+        return said(self.model, shot)
 
     def training_step(self, shot: HeteroData, _: int) -> Tensor:
         loss = self.model.head.loss(self(shot), shot["customer"].y.log1p())
