@@ -128,8 +128,9 @@ class GNN(Stored):
         encoders = {kind: self._encoder(db, kind=kind, cutoffs=cutoffs) for kind in kinds}
         torch.manual_seed(self.setting.seed)
         widths = {kind: encoder.width + RELATIVE_TIME * (kind in TIMED) for kind, encoder in encoders.items()}
-        model = LTVModel(widths, edge_types, config=self.config.model)
-        model.start_at(torch.from_numpy(np.log1p(rows.label)).float())
+        model = LTVModel(widths, edge_types, config=self.config.model, horizons=rows.auxiliary.shape[1])
+        target, others = (torch.from_numpy(np.log1p(label)).float() for label in (rows.label, rows.auxiliary))
+        model.start_at(target, auxiliary=others)
         return _Trained(model, encoders)
 
     def _encoder(self, db: Database, *, kind: str, cutoffs: list[tuple[date, HeteroData]]) -> Encoder:
@@ -159,6 +160,7 @@ class GNN(Stored):
         shot["customer"].rows = torch.from_numpy(index.astype(np.int64))
         if "label" in rows.frame:
             shot["customer"].y = torch.tensor(rows.label, dtype=torch.float32)
+            shot["customer"].auxiliary = torch.tensor(rows.auxiliary, dtype=torch.float32)
         return shot
 
     def _structure(self, db: Database, cutoff: date) -> HeteroData:
