@@ -9,19 +9,27 @@ from sklearn.metrics import mean_pinball_loss
 from torch import Tensor
 
 from patron.nn.heads import (
+    Head,
     HeadConfig,
     HuberConfig,
     HuberHead,
+    HurdleQuantileConfig,
     QuantileConfig,
     QuantileHead,
+    TweedieConfig,
+    ZILNConfig,
     as_numpy,
     at_level,
     build_head,
 )
+from patron.nn.heads.quantile import increasing
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 HUBER, QUANTILE = HuberConfig("huber", delta=1.0), QuantileConfig("quantile", levels=LEVELS)
-BOTH = pytest.mark.parametrize("config", [HUBER, QUANTILE], ids=["huber", "quantile"])
+TWEEDIE, ZILN, HURDLE = (
+    TweedieConfig("tweedie", power=1.5), ZILNConfig("ziln"), HurdleQuantileConfig("hurdle_quantile", levels=LEVELS),
+)  # fmt: skip
+EVERY = pytest.mark.parametrize("config", [HUBER, QUANTILE, TWEEDIE, ZILN, HURDLE], ids=lambda config: config.name)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -37,7 +45,7 @@ def log_target(y: np.ndarray) -> Tensor:
     return torch.from_numpy(np.log1p(y)).float()
 
 
-def outputs(head: HuberHead | QuantileHead, *, y: np.ndarray, signal: Tensor) -> Tensor:
+def outputs(head: Head, *, y: np.ndarray, signal: Tensor) -> Tensor:
     """Outputs [B, out] of a net that starts at the target `y` and has learned to shift it by `signal` [B]."""
     out = head.start_at(log_target(y)).repeat(len(signal), 1)
     return torch.cat([out[:, :1] + signal[:, None], out[:, 1:]], dim=1)
@@ -65,7 +73,7 @@ def test_huber_loss_is_of_standard_deviations() -> None:
 def test_pinball_loss_is_that_of_sklearn() -> None:
     head = QuantileHead(QUANTILE)
     out, target = normal(200, len(LEVELS)), 2 * normal(200, seed=1) + 1
-    quantiles = head.standard_quantiles(out).numpy()
+    quantiles = increasing(out).numpy()
     expected = [mean_pinball_loss(target, quantiles[:, k], alpha=level) for k, level in enumerate(LEVELS)]
     assert head.loss(out, target).item() == pytest.approx(np.mean(expected), rel=1e-5)
 
@@ -75,12 +83,12 @@ def test_pinball_loss_is_of_standard_deviations() -> None:
     target = 4 * normal(300) + 7
     head.start_at(target)
     out, standard = normal(300, len(LEVELS), seed=1), (target - target.mean()) / target.std()
-    quantiles = head.standard_quantiles(out).numpy()
+    quantiles = increasing(out).numpy()
     expected = [mean_pinball_loss(standard, quantiles[:, k], alpha=level) for k, level in enumerate(LEVELS)]
     assert head.loss(out, target).item() == pytest.approx(np.mean(expected), rel=1e-5)
 
 
-@BOTH
+@EVERY
 def test_the_start_is_the_best_constant(config: HeadConfig) -> None:
     head, target = build_head(config), log_target(spend(2_000, zeros=0.1))
     start = head.start_at(target)
@@ -139,19 +147,19 @@ def test_quantile_starts_at_the_quantiles_of_the_target(zeros: float, tolerance:
     assert_allclose(head.quantiles(start[None])[0], expected, atol=tolerance)
 
 
-@BOTH
+@EVERY
 def test_a_target_that_does_not_vary_is_a_start(config: HeadConfig) -> None:
     head = build_head(config)
-    start = head.start_at(torch.zeros(20))
+    start = head.start_at(torch.zeros(200))
     assert torch.isfinite(start).all()
-    assert torch.isfinite(head.loss(start.repeat(20, 1), torch.zeros(20)))
+    assert torch.isfinite(head.loss(start.repeat(200, 1), torch.zeros(200)))
     assert head.location(start[None]).item() == pytest.approx(0, abs=0.01)
 
 
 # Decoding
 
 
-@BOTH
+@EVERY
 def test_decoded_spend_is_finite_and_increases_with_the_level(config: HeadConfig) -> None:
     head, y = build_head(config), spend(600)
     out = outputs(head, y=y, signal=normal(600))
@@ -165,7 +173,7 @@ def test_decoded_spend_is_finite_and_increases_with_the_level(config: HeadConfig
     assert (head.mean(out) >= 0).all()
 
 
-@BOTH
+@EVERY
 def test_quantiles_hold_their_level(config: HeadConfig) -> None:
     head, y = build_head(config), spend(4_000, zeros=0.0)
     out = at_level(head, outputs(head, y=y, signal=torch.zeros(4_000)), y)
@@ -175,30 +183,31 @@ def test_quantiles_hold_their_level(config: HeadConfig) -> None:
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.4])
-@BOTH
+@EVERY
 def test_mean_recovers_the_revenue_of_the_calibration_rows(config: HeadConfig, zeros: float) -> None:
     head, signal = build_head(config), normal(2_000)
     y = spend(2_000, zeros=zeros) * np.exp(signal.double().numpy())
     out = at_level(head, outputs(head, y=y, signal=signal * 0.6), y)
     head.calibrate(out, y)
     assert head.mean(out).sum() / y.sum() == pytest.approx(1, abs=0.02)
-    biased = np.expm1(as_numpy(head.location(out)))  # expm1 of a mean of log1p
-    assert np.maximum(biased, 0).sum() / y.sum() < 0.7
+    if isinstance(config, HuberConfig | QuantileConfig):
+        biased = np.expm1(as_numpy(head.location(out)))  # expm1 of a mean of log1p
+        assert np.maximum(biased, 0).sum() / y.sum() < 0.7
 
 
-@BOTH
+@EVERY
 def test_mean_is_right_among_high_and_low(config: HeadConfig) -> None:
     """Not only in total: the upper and the lower half of the predictions recover their own revenue."""
     head, signal = build_head(config), normal(2_000)
     y = spend(2_000, zeros=0.0, sigma=0.5) * np.exp(signal.double().numpy())
-    out = outputs(head, y=y, signal=signal * 0.9)
+    out = at_level(head, outputs(head, y=y, signal=signal * 0.9), y)
     head.calibrate(out, y)
     for half in (signal > 0, signal <= 0):
         rows = half.numpy()
         assert head.mean(out)[rows].sum() / y[rows].sum() == pytest.approx(1, abs=0.04)
 
 
-@BOTH
+@EVERY
 def test_location_ranks_as_the_outputs_do(config: HeadConfig) -> None:
     head, signal = build_head(config), normal(100)
     location = head.location(outputs(head, y=spend(500), signal=signal))
@@ -206,13 +215,13 @@ def test_location_ranks_as_the_outputs_do(config: HeadConfig) -> None:
     assert torch.equal(location.argsort(), signal.argsort())
 
 
-@BOTH
+@EVERY
 def test_mean_before_calibration_is_refused(config: HeadConfig) -> None:
     with pytest.raises(AssertionError, match="calibrate first"):
         build_head(config).mean(normal(3, build_head(config).out))
 
 
-@BOTH
+@EVERY
 def test_calibrated_as_takes_over_what_another_learned(config: HeadConfig) -> None:
     one, other, fresh = (build_head(config) for _ in range(3))
     y, signal = spend(600, zeros=0.1, sigma=0.5), 0.1 * normal(600)
@@ -222,13 +231,15 @@ def test_calibrated_as_takes_over_what_another_learned(config: HeadConfig) -> No
     assert_allclose(other.mean(out), one.mean(out), rtol=0)
     assert_allclose(other.quantile(out, 0.9), one.quantile(out, 0.9), rtol=0)
     fresh.calibrate(out, y)
-    assert np.median(one.mean(out) / fresh.mean(out)) > 1.2  # what is taken over matters: a wider spread has more mean
+    # What is taken over matters: with a wider spread the mean is more, or the median less.
+    medians = fresh.quantile(out, 0.5) / one.quantile(out, 0.5)
+    assert max(np.median(one.mean(out) / fresh.mean(out)), np.median(medians)) > 1.2
 
 
 # The level
 
 
-@BOTH
+@EVERY
 @pytest.mark.parametrize("zeros", [0.0, 0.2])
 def test_at_level_is_where_the_loss_is_least(config: HeadConfig, zeros: float) -> None:
     head, y, signal = build_head(config), spend(2_000, zeros=zeros), 0.3 * normal(2_000)
@@ -239,10 +250,12 @@ def test_at_level_is_where_the_loss_is_least(config: HeadConfig, zeros: float) -
     for step in (-0.02, 0.02):
         moved = torch.cat([best[:, :1] + step, best[:, 1:]], dim=1)
         assert head.loss(moved, log_target(y)) > head.loss(best, log_target(y))
-    assert_allclose(at_level(head, best, y), best, atol=5e-3)  # who is there already stays
+    again = at_level(head, best, y)  # who is there already stays
+    assert_allclose(head.location(again), head.location(best), atol=5e-3)
+    assert head.p_active(again) is None or head.p_active(again).mean() == pytest.approx(1 - zeros, abs=0.02)
 
 
-@BOTH
+@EVERY
 @pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
 def test_a_shift_of_the_validation_window_is_not_counted_twice(config: HeadConfig, factor: float) -> None:
     """Validation customers spend `factor` times what the tuned net has seen. The final net has learned that, and its
@@ -257,7 +270,7 @@ def test_a_shift_of_the_validation_window_is_not_counted_twice(config: HeadConfi
     assert_allclose(shift, np.log(factor), atol=0.01)
 
 
-@BOTH
+@EVERY
 def test_scale_and_levels_are_in_the_checkpoint(config: HeadConfig) -> None:
     head, fresh = build_head(config), build_head(config)
     head.start_at(log_target(spend(300)))

@@ -1,5 +1,6 @@
 """Training: checkpoints, early stopping, resume, the number of steps, what TensorBoard shows, and the watchdog."""
 
+import copy
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -203,6 +204,31 @@ def test_refit_changes_the_model_and_keeps_no_dropout(tmp_path: Path) -> None:
     assert not same(model, start)
     assert torch.equal(outputs(model, VAL), outputs(model, VAL))
     assert outputs(model, [*VAL, *TRAIN]).shape == (200, 1)
+
+
+# Offsets
+
+
+def test_an_offset_moves_what_is_said_of_its_row() -> None:
+    model, moved = new_model(), VAL[0].clone()
+    moved["customer"].offset = torch.linspace(-1, 1, 50)
+    locations = [model.head.location(outputs(model, [each])) for each in (VAL[0], moved)]
+    torch.testing.assert_close(locations[1] - locations[0], moved["customer"].offset)
+
+
+def test_training_starts_from_the_offset(tmp_path: Path) -> None:
+    """Of an offset that says it all, nothing is left to be learned; of none, all is."""
+    model = new_model()
+    model.start_at(torch.zeros(10))  # nothing is left on average
+    model.head.standardise_by(torch.tensor([-1.0, 1.0]))
+    told = [each.clone() for each in TRAIN]
+    for each in told:
+        each["customer"].offset = each["customer"].y.log1p()
+    losses = []
+    for number, shots in enumerate((told, TRAIN)):
+        refit(copy.deepcopy(model), train=shots, steps=1, config=trainer(), folder=tmp_path / str(number), seed=0)
+        losses.append(scalars(tmp_path / str(number) / "refit")["train_loss"][0][1])
+    assert losses[0] < 0.1 * losses[1]
 
 
 # TensorBoard

@@ -95,11 +95,13 @@ class RankMap:
 
 
 def interpolated(quantiles: np.ndarray, *, levels: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Spend at the levels `at` [L] from quantiles of log1p of spend [n, Q] at `levels` [Q]: [n, L], flat beyond the
-    outer ones."""
+    """Spend at the levels `at`, [L] or [n, L], from quantiles of log1p of spend [n, Q] at `levels` [Q]: [n, L], flat
+    beyond the outer ones."""
+    at = np.broadcast_to(at, (len(quantiles), at.shape[-1]))
     upper = np.clip(np.searchsorted(levels, at), 1, len(levels) - 1)
     share = np.clip((at - levels[upper - 1]) / (levels[upper] - levels[upper - 1]), 0, 1)
-    return np.maximum(np.expm1(quantiles[:, upper - 1] * (1 - share) + quantiles[:, upper] * share), 0)
+    below, above = (np.take_along_axis(quantiles, index, axis=1) for index in (upper - 1, upper))
+    return np.maximum(np.expm1(below * (1 - share) + above * share), 0)
 
 
 def _edges(predicted: np.ndarray, *, bins: int, minimum: int) -> np.ndarray:

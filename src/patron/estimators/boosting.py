@@ -13,7 +13,7 @@ into steps. Chosen on validation rows (LOG.md, 2026-11-22).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import lightgbm
@@ -74,6 +74,12 @@ class Said:
     buys: np.ndarray
     root: np.ndarray
     mean: np.ndarray
+
+    def at_level(self, y: np.ndarray) -> "Said":
+        """The same as if the level of these rows' labels `y` [n] had been known, as it will be to who learns from
+        them: a season's shift is no fault of an earlier model."""
+        factor = y.sum() / max(float(self.mean.sum()), 1e-9)
+        return replace(self, root=self.root + (fourth_root(y) - self.root).mean(), mean=self.mean * factor)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
-from patron.training.fit import Fitted, outputs, refit, tune, warn_if_collapsed
+from patron.training.fit import Fitted, embedded, outputs, refit, tune, warn_if_collapsed
 
 log = logging.getLogger("patron")
 TIMED = ("order", *get_args(EventKind))  # node types with an age
@@ -85,14 +85,18 @@ class GNN(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out, head = self._apply(db, rows, self.trained.model), self.trained.model.head
+        out, head = self._apply(db, rows, outputs), self.trained.model.head
         return predictions(
-            rows, mean=head.mean(out), rank=as_numpy(head.location(out)), quantile=partial(head.quantile, out)
+            rows,
+            mean=head.mean(out),
+            rank=as_numpy(head.location(out)),
+            p_active=head.p_active(out),
+            quantile=partial(head.quantile, out),
         )
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
         """What the readout knows of each row's customer: [n, channels]."""
-        return as_numpy(self._apply(db, rows, self.trained.model.embed))
+        return as_numpy(self._apply(db, rows, embedded))
 
     def _tune(self, db: Database, *, start: _Trained, train: TaskTable, val: TaskTable) -> Fitted:
         setting = self.setting
@@ -124,20 +128,20 @@ class GNN(Stored):
         encoders = {kind: self._encoder(db, kind=kind, cutoffs=cutoffs) for kind in kinds}
         torch.manual_seed(self.setting.seed)
         widths = {kind: encoder.width + RELATIVE_TIME * (kind in TIMED) for kind, encoder in encoders.items()}
-        model = LTVModel(widths, edge_types, config=self.config.model)
-        model.start_at(torch.from_numpy(np.log1p(rows.label)).float())
+        model = LTVModel(widths, edge_types, config=self.config.model, horizons=rows.auxiliary.shape[1])
+        target, others = (torch.from_numpy(np.log1p(label)).float() for label in (rows.label, rows.auxiliary))
+        model.start_at(target, auxiliary=others)
         return _Trained(model, encoders)
 
     def _encoder(self, db: Database, *, kind: str, cutoffs: list[tuple[date, HeteroData]]) -> Encoder:
         known = [(cutoff, shape) for cutoff, shape in cutoffs if kind in shape.node_types]
         return fit_encoder(pd.concat([self._nodes(db, cutoff, shape, kind=kind) for cutoff, shape in known]))
 
-    def _apply(self, db: Database, rows: TaskTable, module: Callable[..., torch.Tensor]) -> torch.Tensor:
+    def _apply(self, db: Database, rows: TaskTable, of: Callable[..., torch.Tensor]) -> torch.Tensor:
         # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
         shots = self._shots(db, rows=rows, encoders=self.trained.encoders)
         places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
-        out = outputs(self.trained.model, shots, module=module)
-        return out[torch.from_numpy(np.argsort(np.concatenate(places)))]
+        return of(self.trained.model, shots)[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
     def _shots(self, db: Database, *, rows: TaskTable, encoders: Mapping[str, Encoder]) -> list[HeteroData]:
         return [self._shot(db, rows=rows.at(cutoff), encoders=encoders) for cutoff in rows.cutoffs]
@@ -156,6 +160,7 @@ class GNN(Stored):
         shot["customer"].rows = torch.from_numpy(index.astype(np.int64))
         if "label" in rows.frame:
             shot["customer"].y = torch.tensor(rows.label, dtype=torch.float32)
+            shot["customer"].auxiliary = torch.tensor(rows.auxiliary, dtype=torch.float32)
         return shot
 
     def _structure(self, db: Database, cutoff: date) -> HeteroData:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.decode import RankMap, Residuals
 from patron.estimators.base import Setting, Stored, predictions
-from patron.estimators.boosting import Boosted, Matrix, Name, Said, boost, fourth_root
+from patron.estimators.boosting import Boosted, Matrix, Name, Said, boost
 from patron.estimators.choose import advantage
 from patron.estimators.conformal import Conformal
 from patron.features.asof import RFM, FeatureSpec, design, specify
@@ -45,11 +45,11 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # of the rank in the location, that are tried
 
 @dataclass(frozen=True)
 class Decoder:
-    """From what the boosters say to the distribution of spend: a location, and the residuals that it had on validation
-    rows, by tenths.
+    """From what the boosters say to the distribution of spend: a location, and the residuals that it had on rows of
+    customers held out, by tenths.
 
-    The location is the expected fourth root. Where the validation rows clearly like it better, a `share` of it is the
-    rank, taken to the same scale: ranks tell ordinary customers apart better than roots do, and the heavy ones worse.
+    The location is the expected fourth root. Where these rows clearly like it better, a `share` of it is the rank,
+    taken to the same scale: ranks tell ordinary customers apart better than roots do, and the heavy ones worse.
     """
 
     share: float
@@ -58,14 +58,11 @@ class Decoder:
 
     @classmethod
     def fit(cls, said: Said, rows: TaskTable) -> Self:
-        """From what was said of validation rows that the boosters had not learned from.
-
-        The final boosters know the level of the validation window, which these met as a surprise: only the spread about
-        that level is news to them, or the season's shift would be counted twice.
-        """
+        """From what was said of rows by boosters that had learned from other customers of the same windows."""
         rank_map = RankMap.fit(said.rank, said.root)
         share = _share(said, rows, rank_map=rank_map)
-        return cls(share, rank_map, _residuals(_blend(said, rank_map, share=share), rows.label))
+        location = _log_spend(_blend(said, rank_map, share=share))
+        return cls(share, rank_map, Residuals.fit(location, rows.label))
 
     def location(self, said: Said) -> np.ndarray:
         """The centre of log1p of spend: [n]."""
@@ -84,8 +81,12 @@ class Decoder:
 
 
 class LightGBM(Stored):
-    """Boosted trees on several views of spend: one ranks, two make a hurdle model, one gives a mean. Validation
-    residuals turn them into a distribution."""
+    """Boosted trees on several views of spend: one ranks, two make a hurdle model, one gives a mean.
+
+    Validation rows choose the number of trees. What the customers of all closed windows were left with, each of them
+    held out once, turns them into a distribution: there are many more of them than on the validation rows, and whoever
+    learns from the same windows knows their seasons, as the final boosters do.
+    """
 
     spec: FeatureSpec
     words: Encoder
@@ -105,15 +106,19 @@ class LightGBM(Stored):
         most = dict.fromkeys(get_args(Name), self.config.max_trees)
         self.tuned = self._boost(db, rows=train, trees=most, val=val)
         self.final = self._boost(db, rows=refit, trees=self.tuned.trees)
-        said = self.tuned.say(self._matrix(db, val))
-        self.decoder = Decoder.fit(said, val)
-        self.held_out = self.decoder.frame(said, val)
-        self.intervals = Conformal.fit(self.held_out, val)
+        known = self.cross_fitted(db, rows=refit)
+        self.decoder = Decoder.fit(known, refit)
+        self.intervals = Conformal.fit(self.decoder.frame(known, refit), refit)
+        self.held_out = self.decoder.frame(self.tuned.say(self._matrix(db, val)).at_level(val.label), val)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        frame = self.decoder.frame(self.final.say(self._matrix(db, rows)), rows)
+        frame = self.decoder.frame(self.say(db, rows=rows), rows)
         return self.intervals.apply(frame, rows)
+
+    def say(self, db: Database, *, rows: TaskTable) -> Said:
+        """What the final boosters say of `rows`."""
+        return self.final.say(self._matrix(db, rows))
 
     def cross_fitted(self, db: Database, *, rows: TaskTable) -> Said:
         """What is said of labelled `rows` by boosters that learned from the other customers among them, with as many
@@ -167,21 +172,13 @@ def _share(said: Said, rows: TaskTable, *, rank_map: RankMap) -> float:
 
 
 def _median_losses(root: np.ndarray, rows: TaskTable) -> np.ndarray:
-    # Absolute errors of medians whose level and residuals are those of the other half of the customers.
+    # Absolute errors of medians whose residuals are those of the other half of the customers.
     first, losses = rows.bucket(2) == 0, np.empty(len(rows))
+    location = _log_spend(root)
     for half in (first, ~first):
-        other, y = root[~half], rows.label[~half]
-        location = _log_spend(root[half] + _level(other, y))
-        losses[half] = np.abs(_residuals(other, y).quantile(location, 0.5) - rows.label[half])
+        residuals = Residuals.fit(location[~half], rows.label[~half])
+        losses[half] = np.abs(residuals.quantile(location[half], 0.5) - rows.label[half])
     return losses
-
-
-def _residuals(root: np.ndarray, y: np.ndarray) -> Residuals:
-    return Residuals.fit(_log_spend(root + _level(root, y)), y)
-
-
-def _level(root: np.ndarray, y: np.ndarray) -> float:
-    return float((fourth_root(y) - root).mean())
 
 
 def _log_spend(root: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from patron.graph.edges import EdgeType
 from patron.graph.snapshot import Incoming
+from patron.nn.auxiliary import Auxiliary
 from patron.nn.encoders import NodeEncoders
 from patron.nn.gnn import HeteroSAGE, reach
 from patron.nn.heads import HeadConfig, build_head
@@ -19,13 +20,15 @@ from patron.nn.heads import HeadConfig, build_head
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelConfig:
-    """Width, depth in hops, dropout of hidden units and of the customers' own features, head."""
+    """Width, depth in hops, dropout of hidden units and of the customers' own features, head, and the weight of the
+    loss at other horizons, if the task has some."""
 
     channels: Annotated[int, Field(gt=0)]
     num_layers: Annotated[int, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     input_dropout: Annotated[float, Field(ge=0, lt=1)]
     head: HeadConfig
+    auxiliary_weight: Annotated[float, Field(ge=0)]
 
 
 class LTVModel(nn.Module):
@@ -35,7 +38,9 @@ class LTVModel(nn.Module):
     map straight to the outputs, "wide and deep" (Cheng et al. 2016), so that the graph can only add.
     """
 
-    def __init__(self, widths: Mapping[str, int], edge_types: Sequence[EdgeType], *, config: ModelConfig) -> None:
+    def __init__(
+        self, widths: Mapping[str, int], edge_types: Sequence[EdgeType], *, config: ModelConfig, horizons: int = 0
+    ) -> None:
         super().__init__()
         channels = config.channels
         with warnings.catch_warnings():
@@ -52,15 +57,18 @@ class LTVModel(nn.Module):
         self.readout = nn.Sequential(
             nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), nn.ReLU(), nn.Dropout(config.dropout)
         )
-        self.out = nn.Linear(channels, self.head.out)
-        self.wide = nn.Linear(widths["customer"], self.head.out, bias=False)
+        self.auxiliary, self.auxiliary_weight = Auxiliary(horizons), config.auxiliary_weight
+        self.out = nn.Linear(channels, self.head.out + horizons)
+        self.wide = nn.Linear(widths["customer"], self.head.out + horizons, bias=False)
 
     @torch.no_grad()
-    def start_at(self, target: Tensor) -> None:
-        """Before training, every customer is predicted what `target` [B], log1p of spend, is on average."""
+    def start_at(self, target: Tensor, *, auxiliary: Tensor | None = None) -> None:
+        """Before training, every customer is predicted what `target` [B], log1p of spend, is on average, and at the
+        other horizons what `auxiliary` [B, H] is."""
         self.out.weight.mul_(0.1)
         self.wide.weight.zero_()
-        self.out.bias.copy_(self.head.start_at(target))
+        others = self.auxiliary.start_at(torch.empty(0, self.auxiliary.number) if auxiliary is None else auxiliary)
+        self.out.bias.copy_(torch.cat([self.head.start_at(target), others]))
 
     def embed(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
         """{type: [N, width]}, {edge: what comes in} -> one embedding a customer [N, channels]."""
@@ -68,6 +76,7 @@ class LTVModel(nn.Module):
         return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))
 
     def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
-        """{type: [N, width]}, {edge: what comes in} -> [N, head.out]."""
+        """{type: [N, width]}, {edge: what comes in} -> outputs of the head, then of the other horizons: [N, head.out +
+        H]."""
         seen = {**x_dict, "customer": self.input_dropout(x_dict["customer"])}
         return self.out(self.embed(seen, edges)) + self.wide(seen["customer"])

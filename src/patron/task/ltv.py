@@ -119,6 +119,11 @@ class TaskTable:
         return np.select([one, dormant], [0, 1], default=2)
 
     @property
+    def auxiliary(self) -> np.ndarray:
+        """The target in the auxiliary windows, in the order of their columns, NaN where one is open: [n, H] float64."""
+        return self.frame[self._auxiliary].to_numpy(dtype=np.float64)
+
+    @property
     def is_flag(self) -> bool:
         """Whether labels are 1 or 0, and what is predicted of them a probability."""
         return self.target in FLAGS

@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from tqdm import tqdm
 from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
-from patron.training.module import LTVModule, TrainerConfig
+from patron.training.module import LTVModule, TrainerConfig, said
 
 log = logging.getLogger("patron")
 COLLAPSED = 0.02  # standard deviation of predictions, in units of that of log1p of spend
@@ -82,15 +83,21 @@ def refit(
 
 
 @torch.no_grad()
-def outputs(
-    model: LTVModel, shots: Sequence[HeteroData], *, module: Callable[..., torch.Tensor] | None = None
-) -> torch.Tensor:
-    """What `module` (default: the model) says of the `rows` of all snapshots, dropout off: [sum of B, ...]."""
+def outputs(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
+    """What the model says of the `rows` of all snapshots, dropout off: [sum of B, head.out]."""
+    return _of_rows(model, shots, partial(said, model))
+
+
+@torch.no_grad()
+def embedded(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
+    """What the readout knows of the `rows` of all snapshots, dropout off: [sum of B, channels]."""
+    return _of_rows(model, shots, lambda shot: model.embed(shot.x_dict, incoming(shot))[shot["customer"].rows])
+
+
+def _of_rows(model: LTVModel, shots: Sequence[HeteroData], of: Callable[[HeteroData], torch.Tensor]) -> torch.Tensor:
     model.eval()
     device = next(model.parameters()).device
-    shots = [copy.copy(shot).to(device) for shot in shots]
-    apply = module or model
-    return torch.cat([apply(shot.x_dict, incoming(shot))[shot["customer"].rows] for shot in shots])
+    return torch.cat([of(copy.copy(shot).to(device)) for shot in shots])
 
 
 def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:

@@ -35,8 +35,23 @@ class TrainerConfig:
     progress: bool
 
 
+def said(model: LTVModel, shot: HeteroData) -> Tensor:
+    """Outputs of the head for the `rows` of a snapshot, moved by their `offset` [B], in units of log1p of spend, if it
+    carries one: [B, head.out]."""
+    return _all_said(model, shot)[0]
+
+
+def _all_said(model: LTVModel, shot: HeteroData) -> tuple[Tensor, Tensor]:
+    # Outputs of the head, and those of the other horizons.
+    store, width = shot["customer"], model.head.out
+    out = model(shot.x_dict, incoming(shot))[store.rows]
+    of_head = model.head.moved(out[:, :width], store.offset) if "offset" in store else out[:, :width]
+    return of_head, out[:, width:]
+
+
 class LTVModule(pl.LightningModule):
-    """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count) and `y` [B] (their spend)."""
+    """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count), `y` [B] (their spend),
+    `auxiliary` [B, H] (that at other horizons) if the model learns it, and maybe an `offset` [B]."""
 
     def __init__(self, model: LTVModel, *, config: TrainerConfig) -> None:
         super().__init__()
@@ -46,10 +61,13 @@ class LTVModule(pl.LightningModule):
 
     def forward(self, shot: HeteroData) -> Tensor:
         """A snapshot -> outputs of the head for its `rows`: [B, head.out]."""
-        return self.model(shot.x_dict, incoming(shot))[shot["customer"].rows]
+        return said(self.model, shot)
 
     def training_step(self, shot: HeteroData, _: int) -> Tensor:
-        loss = self.model.head.loss(self(shot), shot["customer"].y.log1p())
+        model, (out, others) = self.model, _all_said(self.model, shot)
+        loss = model.head.loss(out, shot["customer"].y.log1p())
+        if model.auxiliary.number:
+            loss = loss + model.auxiliary_weight * model.auxiliary.loss(others, shot["customer"].auxiliary.log1p())
         self.log("train_loss", loss, batch_size=1)
         return loss
 

@@ -1,0 +1,66 @@
+"""Whether a customer spends, and quantiles of how much if so."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as config_dataclass
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from patron.decode import interpolated
+from patron.nn.heads.base import ByQuantiles, as_numpy
+from patron.nn.heads.hurdle import conditional_level, hurdle_logit, payers
+from patron.nn.heads.quantile import Levels, increasing, pinball, start_of_quantiles
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class HurdleQuantileConfig:
+    """Cross-entropy of spend > 0, and pinball loss at `levels` among payers, which never cross."""
+
+    name: Literal["hurdle_quantile"]
+    levels: Levels
+
+
+class HurdleQuantileHead(ByQuantiles):
+    """Quantiles of log1p of payers' spend, and last the logit of P(spend > 0). Cragg 1971; Koenker & Bassett 1978."""
+
+    levels: Tensor
+    levels_at = (0, -1)
+
+    def __init__(self, config: HurdleQuantileConfig) -> None:
+        super().__init__()
+        self.out = len(config.levels) + 1
+        self.register_buffer("levels", torch.tensor(config.levels, dtype=torch.float32))
+
+    def start_at(self, target: Tensor) -> Tensor:
+        """The outputs [Q + 1] that predict the share of payers and their quantiles of `target` [B], log1p of spend."""
+        among = self.standardise_by(target, among=payers(target))
+        return torch.cat([start_of_quantiles(among, self.levels), hurdle_logit(target)[None]])
+
+    def quantiles(self, out: Tensor) -> Tensor:
+        """[B, Q + 1] -> increasing quantiles of log1p of spend among payers [B, Q]."""
+        return self.loc + self.unit * increasing(out[:, :-1])
+
+    def loss(self, out: Tensor, target: Tensor) -> Tensor:
+        """[B, Q + 1], log1p of spend [B] -> mean cross-entropy, plus the pinball loss of payers a customer: []."""
+        pays = (target > 0).to(out)
+        of_payer = pinball(increasing(out[:, :-1]), self.standard(target), levels=self.levels).mean(dim=1)
+        return binary_cross_entropy_with_logits(out[:, -1], pays) + (pays * of_payer).mean()
+
+    def location(self, out: Tensor) -> Tensor:
+        """Expected log1p of spend: [B, Q + 1] -> [B]."""
+        return torch.sigmoid(out[:, -1]) * self.quantiles(out).mean(dim=1)
+
+    def spend(self, out: Tensor, levels: np.ndarray) -> np.ndarray:
+        """[B, Q + 1] -> spend at `levels`: 0 up to 1 - P(spend > 0), then the payers' quantile: [B, L]."""
+        p = self.p_active(out)[:, None]
+        payer = interpolated(
+            as_numpy(self.quantiles(out)), levels=as_numpy(self.levels), at=conditional_level(levels, p)
+        )
+        return np.where(levels > 1 - p, payer, 0.0)
+
+    def p_active(self, out: Tensor) -> np.ndarray:
+        """The probability of spend above 0: [B, Q + 1] -> [B]."""
+        return as_numpy(torch.sigmoid(out[:, -1]))

@@ -1,0 +1,227 @@
+"""The heads that know of zeros: zero-inflated lognormal, hurdle quantiles and Tweedie, against scipy and sklearn and by
+hand."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from pydantic import TypeAdapter, ValidationError
+from scipy.special import expit, logit
+from scipy.stats import lognorm
+from sklearn.metrics import log_loss, mean_pinball_loss, mean_tweedie_deviance
+from torch import Tensor
+
+from patron.nn.heads import (
+    Head,
+    HeadConfig,
+    HurdleQuantileConfig,
+    HurdleQuantileHead,
+    TweedieConfig,
+    TweedieHead,
+    ZILNConfig,
+    ZILNHead,
+    as_numpy,
+    build_head,
+)
+from patron.nn.heads.quantile import increasing
+from patron.nn.heads.ziln import NARROWEST
+
+LEVELS = (0.1, 0.5, 0.9)
+TWEEDIE, ZILN, HURDLE = (
+    TweedieConfig("tweedie", power=1.5), ZILNConfig("ziln"), HurdleQuantileConfig("hurdle_quantile", levels=LEVELS),
+)  # fmt: skip
+EVERY = pytest.mark.parametrize("config", [TWEEDIE, ZILN, HURDLE], ids=lambda config: config.name)
+HURDLES = pytest.mark.parametrize("config", [ZILN, HURDLE], ids=lambda config: config.name)
+
+
+def spend(n: int, *, zeros: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.exp(3 + 0.8 * rng.normal(size=n)) * (rng.random(n) >= zeros)
+
+
+def log1p(y: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.log1p(y)).double()
+
+
+def started(config: HeadConfig, y: np.ndarray) -> tuple[Head, Tensor]:
+    """A head in float64, and what it says at the start of each of `y`."""
+    head = build_head(config).double()
+    return head, head.start_at(log1p(y)).repeat(len(y), 1)
+
+
+# Zero-inflated lognormal
+
+
+def test_ziln_loss_is_the_likelihood_of_scipy() -> None:
+    """But for the constant that the change of scale adds for every payer."""
+    y = spend(400, zeros=0.3)
+    head, _ = started(ZILN, y)
+    assert isinstance(head, ZILNHead)
+    out = torch.randn(400, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    loc, unit, p = float(head.loc), float(head.unit), expit(out[:, 2].numpy())
+    width = unit * (NARROWEST + np.logaddexp(0, out[:, 1].numpy()))
+    centre = loc + unit * out[:, 0].numpy()
+    payer = lognorm.logpdf(np.maximum(y, 1e-9), s=width, scale=np.exp(centre))
+    likelihood = np.where(y > 0, np.log(p) + payer, np.log(1 - p))
+    constant = np.where(y > 0, np.log(np.maximum(y, 1e-9)) + np.log(np.sqrt(2 * np.pi) * unit), 0)
+    assert head.loss(out, log1p(y)).item() == pytest.approx(-(likelihood + constant).mean(), rel=1e-9)
+
+
+def test_ziln_starts_at_the_lognormal_of_the_payers() -> None:
+    y = np.array([0.0, np.exp(1), np.exp(3), 0.0, np.exp(5)])
+    head, out = started(ZILN, y)
+    fitted = [0.5, 0.9]
+    expected = lognorm.ppf(fitted, s=np.sqrt(8 / 3), scale=np.exp(3))
+    p = 3.5 / 6  # with half a customer more on both sides
+    got = [head.quantile(out, 1 - p + p * level)[0] for level in fitted]
+    assert_allclose(got, expected, rtol=1e-6)
+    assert head.p_active(out)[0] == pytest.approx(p)
+
+
+def test_ziln_mean_is_that_of_the_mixture() -> None:
+    y = spend(20_000, zeros=0.4)
+    head, out = started(ZILN, y)
+    head.calibrate(out, y)
+    assert head.mean(out)[0] == pytest.approx(0.6 * lognorm.mean(s=0.8, scale=np.exp(3)), rel=0.03)
+
+
+def test_ziln_takes_the_smallest_spend_and_none_at_all() -> None:
+    """Gradients too: a log of zero in the branch not taken would make them NaN."""
+    head = build_head(ZILN)
+    target = torch.tensor([0.0, 1e-6, 5.0, 12.0])
+    out = head.start_at(target).repeat(4, 1).requires_grad_()
+    head.loss(out, target).backward()
+    assert torch.isfinite(out.grad).all()
+
+
+# Hurdle quantiles
+
+
+def test_hurdle_loss_is_that_of_sklearn() -> None:
+    y = spend(300, zeros=0.5)
+    head, _ = started(HURDLE, y)
+    out = torch.randn(300, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    pays, quantiles = y > 0, increasing(out[:, :-1]).numpy()
+    standard = (np.log1p(y) - float(head.loc)) / float(head.unit)
+    losses = [
+        mean_pinball_loss(standard[pays], quantiles[pays, k], alpha=level)
+        for k, level in enumerate(as_numpy(head.levels))
+    ]
+    expected = log_loss(pays, expit(out[:, 3].numpy())) + np.mean(losses) * pays.mean()
+    assert head.loss(out, log1p(y)).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_hurdle_quantiles_by_hand() -> None:
+    """Payers' quantiles 1, 2, 4 of log1p at 0.1, 0.5, 0.9; eight in ten pay. The median is the payers' at 3/8, and the
+    lowest fifth spend nothing."""
+    head = HurdleQuantileHead(HURDLE)
+    steps = np.log(np.expm1([1.0, 2.0]))
+    out = torch.tensor([[1.0, *steps, logit(0.8)]], dtype=torch.float64)
+    got = [head.quantile(out, level)[0] for level in (0.1, 0.19, 0.21, 0.28, 0.5, 0.6, 0.92, 0.99)]
+    at_median = 1 + (0.375 - 0.1) / 0.4
+    assert_allclose(np.log1p(got), [0, 0, 1, 1, at_median, 2, 4, 4], atol=1e-6)
+
+
+def test_hurdle_starts_at_the_payers_quantiles() -> None:
+    y = spend(501, zeros=0.3)
+    head, out = started(HURDLE, y)
+    assert isinstance(head, HurdleQuantileHead)
+    assert_allclose(head.quantiles(out)[0], np.quantile(np.log1p(y[y > 0]), LEVELS), rtol=1e-6)
+
+
+@HURDLES
+def test_probability_is_the_share_of_payers_at_the_start(config: HeadConfig) -> None:
+    y = spend(2_000, zeros=0.35)
+    head, out = started(config, y)
+    assert_allclose(head.p_active(out), (y > 0).mean(), atol=1e-3)
+
+
+@HURDLES
+@pytest.mark.parametrize("zeros", [0.0, 1.0])
+def test_who_all_pay_or_none_is_a_start(config: HeadConfig, zeros: float) -> None:
+    y = spend(200, zeros=zeros)
+    head, out = started(config, y)
+    assert torch.isfinite(out).all()
+    assert head.p_active(out)[0] == pytest.approx(1 - zeros, abs=0.01)
+    assert (head.quantile(out, 0.9) > 0).all() == (zeros == 0)
+
+
+@HURDLES
+def test_quantiles_of_a_mixture_hold_their_level(config: HeadConfig) -> None:
+    y = spend(20_000, zeros=0.3)
+    head, out = started(config, y)
+    assert (head.quantile(out, 0.29) == 0).all()
+    for level in (0.5, 0.8, 0.9):
+        assert (y <= head.quantile(out, level)).mean() == pytest.approx(level, abs=0.03)  # linear between three levels
+
+
+@HURDLES
+def test_who_pays_more_often_ranks_higher(config: HeadConfig) -> None:
+    head, out = started(config, spend(400, zeros=0.3))
+    out[:, -1] = torch.linspace(-3, 3, 400)
+    assert (head.location(out).diff() > 0).all()
+
+
+@HURDLES
+def test_calibration_knows_the_level_of_both_parts(config: HeadConfig) -> None:
+    """Validation customers pay half as often and twice as much. A net that has learned it counts neither twice."""
+    head, out = started(config, spend(20_000, zeros=0.2))
+    later = 2 * spend(20_000, zeros=0.6, seed=1)
+    head.calibrate(out, later)
+    learned = head.start_at(log1p(later)).repeat(5, 1)
+    assert head.mean(learned)[0] == pytest.approx(later.mean(), rel=0.03)
+
+
+# Tweedie
+
+
+@pytest.mark.parametrize("power", [1.2, 1.5, 1.9])
+def test_tweedie_loss_is_the_deviance_of_sklearn(power: float) -> None:
+    y = spend(300, zeros=0.3)
+    head, _ = started(TweedieConfig("tweedie", power=power), y)
+    out = torch.randn(300, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = mean_tweedie_deviance(y / y.mean(), np.exp(out[:, 0].numpy()), power=power)
+    assert head.loss(out, log1p(y)).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_tweedie_location_is_the_log_of_the_mean() -> None:
+    head, _ = started(TWEEDIE, np.array([0.0, 10.0, 50.0]))
+    assert_allclose(head.location(torch.tensor([[0.0], [np.log(2.0)]])), np.log1p([20, 40]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 0.5])
+def test_a_power_that_makes_no_tweedie_is_refused(power: float) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(HeadConfig).validate_python({"name": "tweedie", "power": power})
+
+
+def test_tweedie_does_not_know_who_is_active() -> None:
+    head = TweedieHead(TWEEDIE)
+    assert head.p_active(torch.zeros(3, 1)) is None
+
+
+# All of them
+
+
+@EVERY
+def test_a_row_moves_by_its_own_offset(config: HeadConfig) -> None:
+    """Where all pay, the location moves by the offset, in units of log1p of spend."""
+    head, out = started(config, 100 * spend(200, zeros=0.0))
+    by = torch.linspace(-1, 1, 200, dtype=torch.float64)
+    assert_allclose(head.location(head.moved(out, by)) - head.location(out), by, atol=0.02)
+    assert torch.equal(head.moved(out, 0.0), out)
+
+
+@EVERY
+def test_gradient_steps_lower_the_loss(config: HeadConfig) -> None:
+    """And customers are told apart by what they spend: no collapse to a constant."""
+    y = spend(300, zeros=0.3)
+    head, start = started(config, y)
+    out = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([out], lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        head.loss(out, log1p(y)).backward()
+        optimizer.step()
+    assert head.loss(out, log1p(y)) < head.loss(start, log1p(y))
+    assert np.corrcoef(as_numpy(head.location(out)), np.log1p(y))[0, 1] > 0.9
