@@ -5,15 +5,45 @@ from typing import Annotated
 from pydantic import Field
 
 from patron.estimators.base import Estimator, Setting
+from patron.estimators.boosted_gnn import BoostedGNN, BoostedGNNConfig
 from patron.estimators.btyd import BTYD, BTYDConfig
+from patron.estimators.components import build_component
 from patron.estimators.gnn import GNN, GNNConfig
 from patron.estimators.heuristics import LastWindow, LastWindowConfig, Zero, ZeroConfig
 from patron.estimators.lightgbm import LightGBM, LightGBMConfig
 from patron.estimators.oracle import Oracle, OracleConfig
 from patron.estimators.rfm import RFM, RFMConfig
+from patron.estimators.stack import Stack, StackConfig
 
+__all__ = [
+    "BTYD",
+    "GNN",
+    "RFM",
+    "BTYDConfig",
+    "BoostedGNN",
+    "BoostedGNNConfig",
+    "Estimator",
+    "EstimatorConfig",
+    "GNNConfig",
+    "LastWindow",
+    "LastWindowConfig",
+    "LightGBM",
+    "LightGBMConfig",
+    "Oracle",
+    "OracleConfig",
+    "RFMConfig",
+    "Setting",
+    "Stack",
+    "StackConfig",
+    "Zero",
+    "ZeroConfig",
+    "build",
+    "is_seeded",
+]  # fmt: skip
+
+Plain = ZeroConfig | LastWindowConfig | RFMConfig | OracleConfig
 EstimatorConfig = Annotated[
-    ZeroConfig | LastWindowConfig | RFMConfig | BTYDConfig | LightGBMConfig | GNNConfig | OracleConfig,
+    Plain | BTYDConfig | LightGBMConfig | GNNConfig | BoostedGNNConfig | StackConfig,
     Field(discriminator="name"),
 ]
 
@@ -27,16 +57,14 @@ def build(config: EstimatorConfig, setting: Setting) -> Estimator:
             return LastWindow(setting)
         case RFMConfig():
             return RFM(config, setting)
-        case BTYDConfig():
-            return BTYD(config, setting)
-        case LightGBMConfig():
-            return LightGBM(config, setting)
-        case GNNConfig():
-            return GNN(config, setting)
         case OracleConfig():
             return Oracle(config, setting)
+        case StackConfig():
+            return Stack(config, setting)
+        case component:
+            return build_component(component, setting)
 
 
 def is_seeded(config: EstimatorConfig) -> bool:
     """Whether another seed gives other predictions."""
-    return isinstance(config, LightGBMConfig | GNNConfig)
+    return isinstance(config, LightGBMConfig | GNNConfig | BoostedGNNConfig | StackConfig)

@@ -35,6 +35,13 @@ class Estimator(Protocol):
     def load(cls, folder: Path) -> Self: ...
 
 
+class Component(Estimator, Protocol):
+    """An estimator that a stack can be made of: `held_out` is what it said of the validation rows when it had not
+    learned from them, in their order."""
+
+    held_out: pd.DataFrame
+
+
 @dataclass(frozen=True)
 class Setting:
     """What the estimators of a run share. `world` is the truth, where the data are a made-up world, and nobody but the

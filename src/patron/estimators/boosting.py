@@ -75,6 +75,11 @@ class Said:
     root: np.ndarray
     mean: np.ndarray
 
+    @property
+    def buys_logit(self) -> np.ndarray:
+        """The logit of `buys`, within bounds."""
+        return logit(np.clip(self.buys, 1e-6, 1 - 1e-6))
+
     def at_level(self, y: np.ndarray) -> "Said":
         """The same as if the level of these rows' labels `y` [n] had been known, as it will be to who learns from
         them: a season's shift is no fault of an earlier model."""

@@ -39,7 +39,7 @@ class BTYDConfig:
 
 class BTYD(Stored):
     """Expected purchases x expected spend a purchase. It learns from purchases alone, never from a label, and gives
-    expectations only: its median is its mean. `p_active` is the probability of a purchase in the label window.
+    expectations only: its median is its mean. `p_active` is the probability of a label above 0.
 
     Of the target `orders` it predicts the expected purchases, those of one day as one; of `churn` the probability of no
     purchase.
@@ -47,21 +47,30 @@ class BTYD(Stored):
 
     purchases: PurchaseModel
     spend: GammaGamma
+    spec: FeatureSpec
+    held_out: pd.DataFrame
 
     def __init__(self, config: BTYDConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
-        assert db.known_until is not None
         _require_predictable(refit.target)
-        self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        customers = TaskTable(_everybody(db), refit.horizon)
+        self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
+        # What is held out is said by models of the purchases up to its cutoff, the prediction by one of all.
+        parts = [self._learn(db.upto(cutoff)).predict(db.upto(cutoff), rows=val.at(cutoff)) for cutoff in val.cutoffs]
+        keys = val.frame[["customer_id", "cutoff"]]
+        self.held_out = keys.merge(pd.concat(parts), on=list(keys), how="left", validate="1:1")
+        self._learn(db)
+        for note in filter(None, (self.purchases.note, self.spend.note)):
+            log.warning("btyd: %s", note)
+        return self
+
+    def _learn(self, db: Database) -> Self:
+        customers = TaskTable(_everybody(db), self.spec.horizon)
         features = design(db, rows=customers, spec=self.spec, groups=("rfm",))
         past = purchase_history(features[features["orders"] > 0])
         self.purchases = _fitted(past, config=self.config)
         self.spend = fit_gamma_gamma(past.frequency + 1, past.monetary, penalty=self.config.penalty)
-        for note in filter(None, (self.purchases.note, self.spend.note)):
-            log.warning("btyd: %s", note)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
@@ -80,8 +89,9 @@ class BTYD(Stored):
         purchases[bought], spend[bought] = answer["purchases"], answer["spend"]
         buys[bought] = self.purchases.p_purchase(days, frequency=past.frequency, recency=past.recency, T=past.age)
         mean = {"orders": purchases, "churn": 1 - buys}.get(rows.target, spend)
+        active = 1 - buys if rows.is_flag else buys
         by_purchases = mean is spend and self.config.rank == "purchases"
-        return predictions(rows, mean=mean, rank=purchases if by_purchases else None, p_active=buys)
+        return predictions(rows, mean=mean, rank=purchases if by_purchases else None, p_active=active)
 
 
 def _fitted(past: PurchaseHistory, *, config: BTYDConfig) -> PurchaseModel:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache, partial
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,12 @@ from torch_geometric.data import HeteroData
 
 from patron.days import midnight
 from patron.estimators.base import Setting, Stored, predictions
+from patron.estimators.boosting import fourth_root
+from patron.estimators.conformal import Conformal
 from patron.features.asof import (
     FeatureSpec,
     customer_features,
+    design,
     order_features,
     product_features,
     require_known,
@@ -31,13 +34,14 @@ from patron.graph.build import GraphConfig, build
 from patron.graph.edges import is_echo
 from patron.graph.snapshot import snapshot
 from patron.nn.gnn import reach
-from patron.nn.heads import as_numpy
+from patron.nn.heads import Head, RankedConfig, Start, as_numpy, at_level
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 from patron.training.fit import Fitted, embedded, outputs, refit, tune, warn_if_collapsed
 
 log = logging.getLogger("patron")
+SCORES = 4  # columns of a customer that is corrected: three views, and whether they are known
 TIMED = ("order", *get_args(EventKind))  # node types with an age
 
 
@@ -50,6 +54,20 @@ class GNNConfig:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of a task table, and where the net starts from for each of them, if its head can start from anywhere."""
+
+    table: TaskTable
+    start: Start | None
+
+    def at(self, cutoff: date) -> "Rows":
+        """The rows of one cutoff."""
+        here = (self.table.frame["cutoff"] == midnight(cutoff)).to_numpy()
+        start = self.start and Start(*(values[here] for values in vars(self.start).values()))
+        return Rows(self.table.where(here), start)
+
+
+@dataclass(frozen=True)
 class _Trained:
     model: LTVModel
     encoders: Mapping[str, Encoder]
@@ -59,11 +77,15 @@ class GNN(Stored):
     """HeteroConv of SAGEConv on the purchase graph. Early stopping chooses the number of steps, then it learns from
     all closed cutoffs.
 
-    The head is calibrated on the validation rows before that, while it does not know them.
+    The head is calibrated on the validation rows before that, while it does not know them. One that is `ranked` starts
+    from the pace of the past, as LightGBM does.
     """
 
+    corrects = False  # whether the net begins as a correction of 0, and sees what it corrects
     spec: FeatureSpec
     trained: _Trained
+    intervals: Conformal
+    held_out: pd.DataFrame
 
     def __init__(self, config: GNNConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -75,32 +97,45 @@ class GNN(Stored):
                 db.name,
             )
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
+        return self.learn(db, train=self.begin(db, train), val=self.begin(db, val), refit=self.begin(db, refit))
+
+    def learn(self, db: Database, *, train: Rows, val: Rows, refit: Rows) -> Self:
+        """`fit`, from where the rows start; `spec` is there."""
         start = self._start(db, rows=train)
         tuned = self._tune(db, start=start, train=train, val=val)
-        held_out = outputs(tuned.model, self._shots(db, rows=val, encoders=start.encoders))
-        warn_if_collapsed(tuned.model, held_out)
-        tuned.model.head.calibrate(held_out, val.label)
+        out = _in_order(val.table, outputs(tuned.model, self._shots(db, rows=val, of=start)))
+        warn_if_collapsed(tuned.model, out)
         self.trained = self._refit(db, rows=refit, steps=tuned.steps)
-        self.trained.model.head.calibrated_as(tuned.model.head)
+        return self.calibrate(db, out, val, head=tuned.model.head)
+
+    def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any) -> Self:
+        """Learn to decode from the outputs of `head` for rows that it had not learned from."""
+        head.calibrate(out, val.table.label)
+        self.trained.model.head.calibrated_as(head)
+        frame = _said(head, at_level(head, out, val.table.label), val.table)
+        self.intervals = Conformal.fit(frame, val.table)
+        self.held_out = self.intervals.apply(frame, val.table)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out, head = self._apply(db, rows, outputs), self.trained.model.head
-        return predictions(
-            rows,
-            mean=head.mean(out),
-            rank=as_numpy(head.location(out)),
-            p_active=head.p_active(out),
-            quantile=partial(head.quantile, out),
-        )
+        out = self.apply(db, rows, outputs)
+        return self.intervals.apply(_said(self.trained.model.head, out, rows), rows)
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
         """What the readout knows of each row's customer: [n, channels]."""
-        return as_numpy(self._apply(db, rows, embedded))
+        return as_numpy(self.apply(db, rows, embedded))
 
-    def _tune(self, db: Database, *, start: _Trained, train: TaskTable, val: TaskTable) -> Fitted:
+    def begin(self, db: Database, rows: TaskTable) -> Rows:
+        """The rows with the start that they have when something is predicted of them."""
+        if not isinstance(self.config.model.head, RankedConfig):
+            return Rows(rows, None)
+        unknown = np.zeros(len(rows))
+        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0).to_numpy()
+        return Rows(rows, Start(fourth_root(pace) if rows.is_total else unknown, unknown, unknown))
+
+    def _tune(self, db: Database, *, start: _Trained, train: Rows, val: Rows) -> Fitted:
         setting = self.setting
-        shots, checks = (self._shots(db, rows=rows, encoders=start.encoders) for rows in (train, val))
+        shots, checks = (self._shots(db, rows=rows, of=start) for rows in (train, val))
         return tune(
             start.model,
             train=shots,
@@ -111,56 +146,63 @@ class GNN(Stored):
             ckpt_path=setting.ckpt_path,
         )
 
-    def _refit(self, db: Database, *, rows: TaskTable, steps: int) -> _Trained:
+    def _refit(self, db: Database, *, rows: Rows, steps: int) -> _Trained:
         start, setting = self._start(db, rows=rows), self.setting
-        shots = self._shots(db, rows=rows, encoders=start.encoders)
+        shots = self._shots(db, rows=rows, of=start)
         model = refit(
             start.model, train=shots, steps=steps, config=setting.trainer, folder=setting.folder, seed=setting.seed
         )
         return _Trained(model, start.encoders)
 
-    def _start(self, db: Database, *, rows: TaskTable) -> _Trained:
-        shapes = [self._structure(db, cutoff) for cutoff in rows.cutoffs]
+    def _start(self, db: Database, *, rows: Rows) -> _Trained:
+        table = rows.table
+        shapes = [self._structure(db, cutoff) for cutoff in table.cutoffs]
         edge_types = shapes[-1].edge_types  # the latest has every type that an earlier one has
         heard = reach(edge_types, num_layers=self.config.model.num_layers)[0]
         kinds = [kind for kind in shapes[-1].node_types if kind in heard]
-        cutoffs = list(zip(rows.cutoffs, shapes, strict=True))
+        cutoffs = list(zip(table.cutoffs, shapes, strict=True))
         encoders = {kind: self._encoder(db, kind=kind, cutoffs=cutoffs) for kind in kinds}
         torch.manual_seed(self.setting.seed)
         widths = {kind: encoder.width + RELATIVE_TIME * (kind in TIMED) for kind, encoder in encoders.items()}
-        model = LTVModel(widths, edge_types, config=self.config.model, horizons=rows.auxiliary.shape[1])
-        target, others = (torch.from_numpy(np.log1p(label)).float() for label in (rows.label, rows.auxiliary))
+        widths["customer"] += SCORES * self.corrects
+        model = LTVModel(widths, edge_types, config=self.config.model, horizons=table.auxiliary.shape[1])
+        target, others = (torch.from_numpy(np.log1p(label)).float() for label in (table.label, table.auxiliary))
         model.start_at(target, auxiliary=others)
+        if self.corrects:
+            model.start_at_offset()
         return _Trained(model, encoders)
 
     def _encoder(self, db: Database, *, kind: str, cutoffs: list[tuple[date, HeteroData]]) -> Encoder:
         known = [(cutoff, shape) for cutoff, shape in cutoffs if kind in shape.node_types]
         return fit_encoder(pd.concat([self._nodes(db, cutoff, shape, kind=kind) for cutoff, shape in known]))
 
-    def _apply(self, db: Database, rows: TaskTable, of: Callable[..., torch.Tensor]) -> torch.Tensor:
-        # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
-        shots = self._shots(db, rows=rows, encoders=self.trained.encoders)
-        places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
-        return of(self.trained.model, shots)[torch.from_numpy(np.argsort(np.concatenate(places)))]
+    def apply(self, db: Database, rows: TaskTable, what: Callable[..., torch.Tensor]) -> torch.Tensor:
+        """`what` the final model says of the rows, in their order: [n, ...]."""
+        shots = self._shots(db, rows=self.begin(db, rows), of=self.trained)
+        return _in_order(rows, what(self.trained.model, shots))
 
-    def _shots(self, db: Database, *, rows: TaskTable, encoders: Mapping[str, Encoder]) -> list[HeteroData]:
-        return [self._shot(db, rows=rows.at(cutoff), encoders=encoders) for cutoff in rows.cutoffs]
+    def _shots(self, db: Database, *, rows: Rows, of: _Trained) -> list[HeteroData]:
+        return [self._shot(db, rows=rows.at(cutoff), of=of) for cutoff in rows.table.cutoffs]
 
-    def _shot(self, db: Database, *, rows: TaskTable, encoders: Mapping[str, Encoder]) -> HeteroData:
-        (cutoff,) = rows.cutoffs
-        shape = self._structure(db, cutoff)
+    def _shot(self, db: Database, *, rows: Rows, of: _Trained) -> HeteroData:
+        (cutoff,) = rows.table.cutoffs
+        encoders, shape = of.encoders, self._structure(db, cutoff)
         shot = copy.copy(shape)  # shares the edges with the other fits at this cutoff
         for kind in [
             kind for kind in encoders if kind in shape.node_types
         ]:  # one that training had not met stays unheard
             shot[kind].x = _encoded(encoders[kind], self._nodes(db, cutoff, shape, kind=kind), kind=kind)
-        known, asked = pd.Index(shape["customer"].ids), rows.frame["customer_id"]
+        known, asked = pd.Index(shape["customer"].ids), rows.table.frame["customer_id"]
         require_known(asked, known=known, cutoff=cutoff)
-        index = known.get_indexer(asked)
-        shot["customer"].rows = torch.from_numpy(index.astype(np.int64))
-        if "label" in rows.frame:
-            shot["customer"].y = torch.tensor(rows.label, dtype=torch.float32)
-            shot["customer"].auxiliary = torch.tensor(rows.auxiliary, dtype=torch.float32)
+        customers = shot["customer"]
+        customers.rows = torch.from_numpy(known.get_indexer(asked).astype(np.int64))
+        if rows.start is not None:
+            customers.offset = of.model.head.offset(rows.start)
+        if self.corrects and rows.start is not None:
+            customers.x = _with_scores(customers.x, rows.start, at=customers.rows)
+        if "label" in rows.table.frame:
+            customers.y = torch.tensor(rows.table.label, dtype=torch.float32)
+            customers.auxiliary = torch.tensor(rows.table.auxiliary, dtype=torch.float32)
         return shot
 
     def _structure(self, db: Database, cutoff: date) -> HeteroData:
@@ -177,6 +219,29 @@ class GNN(Stored):
         for event in get_args(EventKind):
             tables[event] = partial(event_features, past, kind=event, cutoff=cutoff)
         return tables[kind]().reindex(shape[kind].ids)  # of a category that sold nothing itself nothing is known
+
+
+def _said(head: Head, out: torch.Tensor, rows: TaskTable) -> pd.DataFrame:
+    return predictions(
+        rows,
+        mean=head.mean(out),
+        rank=as_numpy(head.rank(out)),
+        p_active=head.p_active(out),
+        quantile=partial(head.quantile, out),
+    )
+
+
+def _in_order(rows: TaskTable, by_cutoff: torch.Tensor) -> torch.Tensor:
+    # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
+    places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
+    return by_cutoff[torch.from_numpy(np.argsort(np.concatenate(places)))]
+
+
+def _with_scores(x: torch.Tensor, start: Start, *, at: torch.Tensor) -> torch.Tensor:
+    # What is corrected, and a flag of its own for the customers that nothing was asked of.
+    scores = torch.zeros(len(x), SCORES)
+    scores[at] = torch.from_numpy(np.column_stack([start.columns, np.ones(len(at), np.float32)]))
+    return torch.cat([x, scores], dim=1)
 
 
 def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tensor:

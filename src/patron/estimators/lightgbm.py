@@ -92,6 +92,7 @@ class LightGBM(Stored):
     words: Encoder
     tuned: Boosted
     final: Boosted
+    known: Said  # of the rows of `refit`, by boosters that had not learned from their customers
     decoder: Decoder
     intervals: Conformal
     held_out: pd.DataFrame
@@ -106,10 +107,11 @@ class LightGBM(Stored):
         most = dict.fromkeys(get_args(Name), self.config.max_trees)
         self.tuned = self._boost(db, rows=train, trees=most, val=val)
         self.final = self._boost(db, rows=refit, trees=self.tuned.trees)
-        known = self.cross_fitted(db, rows=refit)
-        self.decoder = Decoder.fit(known, refit)
-        self.intervals = Conformal.fit(self.decoder.frame(known, refit), refit)
-        self.held_out = self.decoder.frame(self.tuned.say(self._matrix(db, val)).at_level(val.label), val)
+        self.known = self.cross_fitted(db, rows=refit)
+        self.decoder = Decoder.fit(self.known, refit)
+        self.intervals = Conformal.fit(self.decoder.frame(self.known, refit), refit)
+        out_of_time = self.tuned.say(self.matrix(db, val)).at_level(val.label)
+        self.held_out = self.intervals.apply(self.decoder.frame(out_of_time, val), val)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
@@ -118,12 +120,12 @@ class LightGBM(Stored):
 
     def say(self, db: Database, *, rows: TaskTable) -> Said:
         """What the final boosters say of `rows`."""
-        return self.final.say(self._matrix(db, rows))
+        return self.final.say(self.matrix(db, rows))
 
     def cross_fitted(self, db: Database, *, rows: TaskTable) -> Said:
         """What is said of labelled `rows` by boosters that learned from the other customers among them, with as many
         trees as were chosen in `fit`."""
-        matrix, part = self._matrix(db, rows), rows.bucket(PARTS)
+        matrix, part = self.matrix(db, rows), rows.bucket(PARTS)
         said = Said(*(np.empty(len(rows)) for _ in range(4)))
         for held_out in (part == k for k in range(PARTS)):
             boosted = self._boost(db, rows=rows.where(~held_out), trees=self.tuned.trees)
@@ -142,7 +144,8 @@ class LightGBM(Stored):
         features = design(db, rows=rows, spec=self.spec, groups=asked[self.config.features])
         return features[list(RFM)] if self.config.features == "rfm" else features
 
-    def _matrix(self, db: Database, rows: TaskTable) -> Matrix:
+    def matrix(self, db: Database, rows: TaskTable) -> Matrix:
+        """What boosting sees of the rows."""
         features = self._design(db, rows)
         words = encode(self.words, features)
         pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0).to_numpy()
@@ -153,9 +156,9 @@ class LightGBM(Stored):
         self, db: Database, *, rows: TaskTable, trees: Mapping[Name, int], val: TaskTable | None = None
     ) -> Boosted:
         params: dict[str, Any] = {**self.config.params, "seed": self.setting.seed}
-        valid = None if val is None else (self._matrix(db, val), val)
+        valid = None if val is None else (self.matrix(db, val), val)
         return boost(
-            self._matrix(db, rows), rows, params=params, trees=trees, valid=valid, patience=self.config.patience
+            self.matrix(db, rows), rows, params=params, trees=trees, valid=valid, patience=self.config.patience
         )
 
 

@@ -64,11 +64,17 @@ class LTVModel(nn.Module):
     @torch.no_grad()
     def start_at(self, target: Tensor, *, auxiliary: Tensor | None = None) -> None:
         """Before training, every customer is predicted what `target` [B], log1p of spend, is on average, and at the
-        other horizons what `auxiliary` [B, H] is."""
+        other horizons what `auxiliary` [B, H] is. Offsets come on top of that."""
         self.out.weight.mul_(0.1)
         self.wide.weight.zero_()
         others = self.auxiliary.start_at(torch.empty(0, self.auxiliary.number) if auxiliary is None else auxiliary)
         self.out.bias.copy_(torch.cat([self.head.start_at(target), others]))
+
+    @torch.no_grad()
+    def start_at_offset(self) -> None:
+        """Before training, every customer is predicted what the offset says: the net is a correction that is 0."""
+        self.out.weight[: self.head.out].zero_()
+        self.out.bias[: self.head.out].zero_()
 
     def embed(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
         """{type: [N, width]}, {edge: what comes in} -> one embedding a customer [N, channels]."""

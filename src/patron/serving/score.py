@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config, load
-from patron.estimators import BTYD, GNN, RFM, Estimator, LastWindow, LightGBM, Zero
+from patron.estimators import BTYD, GNN, RFM, BoostedGNN, Estimator, LastWindow, LightGBM, Stack, Zero
 from patron.estimators.base import QUANTILES
 from patron.pipeline import load_database
 from patron.run import RunFolder
@@ -64,6 +64,7 @@ def score(config: ScoreConfig) -> Written:
 def _load(name: str, run: Path) -> Estimator:
     kinds: Mapping[str, type[Estimator]] = {
         "zero": Zero, "last_window": LastWindow, "rfm": RFM, "btyd": BTYD, "lightgbm": LightGBM, "gnn": GNN,
+        "boosted_gnn": BoostedGNN, "stack": Stack,
     }  # fmt: skip
     return kinds[name].load(run)
 

@@ -79,7 +79,7 @@ class TaskConfig:
         return str(self.horizon) if self.target == "net" else f"{self.target} {self.horizon}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskTable:
     """One row a customer and cutoff: `customer_id, cutoff`, `slice_*` flags known at the cutoff, and where they may be
     known `label` and, for every auxiliary horizon, `label_<horizon>` (NaN while its window is open).

@@ -36,8 +36,8 @@ class TrainerConfig:
 
 
 def said(model: LTVModel, shot: HeteroData) -> Tensor:
-    """Outputs of the head for the `rows` of a snapshot, moved by their `offset` [B], in units of log1p of spend, if it
-    carries one: [B, head.out]."""
+    """Outputs of the head for the `rows` of a snapshot, added to their `offset` [B, head.out] if it carries one:
+    [B, head.out]."""
     return _all_said(model, shot)[0]
 
 
@@ -45,13 +45,13 @@ def _all_said(model: LTVModel, shot: HeteroData) -> tuple[Tensor, Tensor]:
     # Outputs of the head, and those of the other horizons.
     store, width = shot["customer"], model.head.out
     out = model(shot.x_dict, incoming(shot))[store.rows]
-    of_head = model.head.moved(out[:, :width], store.offset) if "offset" in store else out[:, :width]
+    of_head = out[:, :width] + store.offset if "offset" in store else out[:, :width]
     return of_head, out[:, width:]
 
 
 class LTVModule(pl.LightningModule):
     """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count), `y` [B] (their spend),
-    `auxiliary` [B, H] (that at other horizons) if the model learns it, and maybe an `offset` [B]."""
+    `auxiliary` [B, H] (that at other horizons) if the model learns it, and maybe an `offset` [B, head.out]."""
 
     def __init__(self, model: LTVModel, *, config: TrainerConfig) -> None:
         super().__init__()
@@ -83,7 +83,10 @@ class LTVModule(pl.LightningModule):
         self._seen.clear()
         head, spend = self.model.head, as_numpy(y)
         location = head.location(out)
-        values: dict[str, Any] = {"val_loss": head.loss(out, y.log1p()), "val_spearman": spearman_corrcoef(location, y)}
+        values: dict[str, Any] = {
+            "val_loss": head.loss(out, y.log1p()),
+            "val_spearman": spearman_corrcoef(head.rank(out), y),
+        }
         median = np.maximum(np.expm1(as_numpy(location)), 0)  # before calibration, so an upper bound on the error
         values["val_nmae"] = float(np.abs(median - spend).mean() / max(spend.mean(), 1e-9))
         values["val_spread"] = location.std()

@@ -7,6 +7,7 @@ from collapsing to the constant 0 (field notes).
 | head | outputs | loss | money by |
 |---|---|---|---|
 | `huber` | a location of log1p of spend | Huber | residuals |
+| `ranked` | rank, fourth root and P(spend > 0) | cross-entropy and Huber | residuals |
 | `quantile` | quantiles of log1p of spend | pinball | its quantiles |
 | `tweedie` | log of the mean of spend | Tweedie deviance | residuals |
 | `ziln` | P(spend > 0), and a lognormal of payers | likelihood | its distribution |
@@ -21,24 +22,31 @@ from patron.nn.heads.base import Head, as_numpy, at_level
 from patron.nn.heads.huber import HuberConfig, HuberHead
 from patron.nn.heads.hurdle_quantile import HurdleQuantileConfig, HurdleQuantileHead
 from patron.nn.heads.quantile import QuantileConfig, QuantileHead
+from patron.nn.heads.ranked import RankedConfig, RankedHead, Start
 from patron.nn.heads.tweedie import TweedieConfig, TweedieHead
 from patron.nn.heads.ziln import ZILNConfig, ZILNHead
 
 __all__ = [
     "Head", "HeadConfig", "HuberConfig", "HuberHead", "HurdleQuantileConfig", "HurdleQuantileHead", "QuantileConfig",
-    "QuantileHead", "TweedieConfig", "TweedieHead", "ZILNConfig", "ZILNHead", "as_numpy", "at_level", "build_head",
+    "QuantileHead", "RankedConfig", "RankedHead", "Start",
+    "TweedieConfig", "TweedieHead", "ZILNConfig", "ZILNHead", "as_numpy", "at_level", "build_head",
 ]  # fmt: skip
 
 HeadConfig = Annotated[
-    HuberConfig | QuantileConfig | TweedieConfig | ZILNConfig | HurdleQuantileConfig, Field(discriminator="name")
+    HuberConfig | RankedConfig | QuantileConfig | TweedieConfig | ZILNConfig | HurdleQuantileConfig,
+    Field(discriminator="name"),
 ]
 
 
-def build_head(config: HeadConfig) -> HuberHead | QuantileHead | TweedieHead | ZILNHead | HurdleQuantileHead:
+def build_head(
+    config: HeadConfig,
+) -> HuberHead | RankedHead | QuantileHead | TweedieHead | ZILNHead | HurdleQuantileHead:
     """The head that `config` names."""
     match config:
         case HuberConfig():
             return HuberHead(config)
+        case RankedConfig():
+            return RankedHead(config)
         case QuantileConfig():
             return QuantileHead(config)
         case TweedieConfig():

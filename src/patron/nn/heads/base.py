@@ -19,13 +19,14 @@ class Head(Protocol):
 
     def start_at(self, target: Tensor) -> Tensor: ...
     def loss(self, out: Tensor, target: Tensor) -> Tensor: ...
-    def moved(self, out: Tensor, by: "Tensor | float") -> Tensor: ...
+    def rank(self, out: Tensor) -> Tensor: ...
     def location(self, out: Tensor) -> Tensor: ...
     def calibrate(self, out: Tensor, y: np.ndarray) -> None: ...
     def calibrated_as(self, other: Any) -> None: ...
     def mean(self, out: Tensor) -> np.ndarray: ...
     def quantile(self, out: Tensor, level: float) -> np.ndarray: ...
     def p_active(self, out: Tensor) -> "np.ndarray | None": ...
+    def offset(self, start: Any) -> Tensor: ...
 
 
 class Scaled(nn.Module, ABC):
@@ -49,7 +50,7 @@ class Scaled(nn.Module, ABC):
 
     @abstractmethod
     def location(self, out: Tensor) -> Tensor:
-        """What ranks, in units of log1p of spend: [B, out] -> [B]."""
+        """The centre of log1p of spend: [B, out] -> [B]."""
 
     def standardise_by(self, target: Tensor, *, among: Tensor | None = None) -> Tensor:
         """From now on outputs are standard deviations from the average of `among` (default: of `target` [B]); returns
@@ -64,13 +65,17 @@ class Scaled(nn.Module, ABC):
         """[B] -> [B] standard deviations from the average."""
         return (values - self.loc) / self.unit
 
-    def moved(self, out: Tensor, by: Tensor | float) -> Tensor:
-        """Outputs [B, out] that say `by` ([B] or one number) more of log1p of spend, of those who spend at all."""
-        return shifted(out, by / self.unit, at=0)
+    def rank(self, out: Tensor) -> Tensor:
+        """What ranks customers: [B, out] -> [B]; the location, of a head that has nothing better."""
+        return self.location(out)
 
     def p_active(self, out: Tensor) -> np.ndarray | None:
         """The probability of spend above 0, [B], of a head that knows it."""
         return None
+
+    def offset(self, start: Any) -> Tensor:
+        """What outputs are when they say `start`: [B, out], of a head that can start from anywhere."""
+        raise NotImplementedError(f"{type(self).__name__} starts at the average; use the head 'ranked'")
 
 
 class ByResiduals(Scaled):

@@ -1,0 +1,107 @@
+"""Boost, then convolve (Ivanov & Prokhorenkova, ICLR 2021): a graph net that starts from what LightGBM says and learns
+what only the graph can add."""
+
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from patron.estimators.base import Setting
+from patron.estimators.boosting import Said
+from patron.estimators.choose import advantage
+from patron.estimators.conformal import Conformal
+from patron.estimators.gnn import GNN, GNNConfig, Rows
+from patron.estimators.lightgbm import Decoder, LightGBM, LightGBMConfig
+from patron.estimators.once import fitted
+from patron.nn.heads import RankedConfig, Start, as_numpy
+from patron.nn.model import ModelConfig
+from patron.tables.database import Database
+from patron.task.ltv import TaskTable
+from patron.training.fit import outputs
+
+MOST = (1 / 3, 3)  # by which a correction of the root moves the mean
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class BoostedGNNConfig:
+    """The model, whose head must be `ranked`, and the LightGBM that it starts from."""
+
+    name: Literal["boosted_gnn"]
+    lightgbm: LightGBMConfig
+    model: ModelConfig
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model.head, RankedConfig):
+            raise ValueError("a boosted GNN starts from LightGBM's rank, root and P(buy); write model.head.name=ranked")
+
+
+class BoostedGNN(GNN):
+    """A GNN whose outputs are LightGBM's plus a correction that is 0 at first, so that without a signal in the graph
+    it stays with LightGBM.
+
+    What it starts from in training is as good as it will be when it predicts: of rows that are learned from, what
+    boosters say that learned from other customers; of validation rows, what boosters say that learned from the past.
+    """
+
+    corrects = True
+    boosted: LightGBM
+    decoder: Decoder
+
+    def __init__(self, config: BoostedGNNConfig, setting: Setting) -> None:
+        super().__init__(GNNConfig("gnn", config.model), setting)
+        self.boosting = config.lightgbm
+
+    def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
+        boosted = self.boosted = fitted(
+            LightGBM(self.boosting, self.setting), config=self.boosting, setting=self.setting, db=db, train=train,
+            val=val, refit=refit,
+        )  # fmt: skip
+        self.spec = boosted.spec
+        return self.learn(
+            db,
+            train=_rows(train, boosted.cross_fitted(db, rows=train)),
+            val=_rows(val, boosted.tuned.say(boosted.matrix(db, val))),
+            refit=_rows(refit, boosted.known),
+        )
+
+    def begin(self, db: Database, rows: TaskTable) -> Rows:
+        """The rows with what the final boosters say of them."""
+        return _rows(rows, self.boosted.say(db, rows=rows))
+
+    def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any) -> Self:
+        """Where the correction clearly pays on the validation rows, these say how to decode it; else LightGBM does."""
+        rows = val.table
+        before = self.boosted.tuned.say(self.boosted.matrix(db, rows)).at_level(rows.label)
+        after = _corrected(before, out, head=head).at_level(rows.label)
+        self.decoder, self.intervals = self.boosted.decoder, self.boosted.intervals
+        frame = self.decoder.frame(after, rows)
+        if _pays(frame, self.boosted.held_out, rows=rows):
+            self.decoder = Decoder.fit(after, rows)
+            frame = self.decoder.frame(after, rows)
+            self.intervals = Conformal.fit(frame, rows)
+        self.held_out = self.intervals.apply(frame, rows)
+        return self
+
+    def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
+        out, before = self.apply(db, rows, outputs), self.boosted.say(db, rows=rows)
+        frame = self.decoder.frame(_corrected(before, out, head=self.trained.model.head), rows)
+        return self.intervals.apply(frame, rows)
+
+
+def _rows(table: TaskTable, said: Said) -> Rows:
+    return Rows(table, Start(root=said.root, rank=said.rank, buys=said.buys_logit))
+
+
+def _corrected(before: Said, out: torch.Tensor, *, head: Any) -> Said:
+    # The mean has no output of its own: it moves as the root's fourth power does, within bounds.
+    root = np.maximum(as_numpy(head.root(out)), 0)
+    factor = np.clip((root + 1e-6) / (before.root + 1e-6), *(bound**0.25 for bound in MOST)) ** 4
+    return Said(as_numpy(head.rank(out)), head.p_active(out), root, before.mean * factor)
+
+
+def _pays(after: pd.DataFrame, before: pd.DataFrame, *, rows: TaskTable) -> bool:
+    old, new = (np.abs(frame["ltv_median"].to_numpy() - rows.label) for frame in (before, after))
+    return advantage(old, new, customers=rows.frame["customer_id"]).is_clear
