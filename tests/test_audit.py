@@ -1,5 +1,6 @@
 """The audit finds nothing in what patron does by itself, and each leak that is planted, once."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -10,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import pytest
-from newcomer import SHARED, Shell, composed, read_csv, write_experiment, write_shop
+from newcomer import CONFIGS, ROOT, SHARED, Shell, composed, read_csv, write_experiment, write_shop
 from settings import HELD_OUT, SMALL, TEST
 
 from patron.audit import AuditConfig, Build, audit, findings
@@ -307,3 +308,16 @@ def test_the_oracle_is_a_leak_by_design(shell: Shell) -> None:
     said = shell("audit", *world, "estimator=[oracle]", "features.groups=[rfm]", "features.windows=[90]")
     assert said.code == 1
     assert "leak: names: oracle: it fails where customers and orders have other names: IndexError" in said.err
+
+
+# The page
+
+
+def test_the_page_holds() -> None:
+    """Its Python runs, and it names every check there is."""
+    text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+    namespace: dict[str, Any] = {"__name__": "page", "CONFIGS": CONFIGS}
+    exec(compile(block, "audit.md", "exec"), namespace)
+    made = list(dict.fromkeys(check.name for check in namespace["checks"]))
+    assert re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE) == made
