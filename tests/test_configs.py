@@ -6,13 +6,14 @@ import pytest
 from newcomer import CONFIGS, SHARED, Shell, composed, write_experiment, write_shop
 from omegaconf import OmegaConf
 
+from patron.audit import AuditConfig
 from patron.config import BenchmarkConfig, Config, ConfigError, dump, load
 from patron.serving.score import ScoreConfig
 from patron.tables.sources import label
 from patron.tables.worlds.config import WorldConfig
 from patron.variants import AblationConfig, SweepConfig, ablated, sweep
 
-SCHEMAS = {"config": Config, "benchmark": BenchmarkConfig, "ablate": AblationConfig}
+SCHEMAS = {"config": Config, "benchmark": BenchmarkConfig, "ablate": AblationConfig, "audit": AuditConfig}
 
 
 def options(group: str) -> list[str]:

@@ -58,9 +58,9 @@ class Experiment:
 
 def load_database(config: DataConfig) -> Database:
     """The validated tables. Raises UnreadableTables or InvalidTables; what was repaired or is odd goes to the log."""
-    with _stage(f"reading {label(config)}"):
+    with stage(f"reading {label(config)}"):
         raw = read(config)
-    with _stage("validating"):
+    with stage("validating"):
         checked = validate(raw, name=label(config), mode=config.validation, today=date.today())
     if checked.report.violations:
         log.info("%s", checked.report)
@@ -70,7 +70,7 @@ def load_database(config: DataConfig) -> Database:
 def prepare(config: Config) -> Experiment:
     """Read the data and split them. Raises ValueError for anything that makes no sense together."""
     db = load_database(config.data)
-    with _stage("splitting"):
+    with stage("splitting"):
         parts = tuple(folds(db, task=config.task, split=config.split))
         answers = [truth(db, fold=fold, task=config.task) for fold in parts]
     for fold, answer in zip(parts, answers, strict=True):
@@ -132,7 +132,7 @@ def _able(experiment: Experiment, variants: Sequence[Variant]) -> Sequence[Varia
 def _judged(experiment: Experiment, predictions: pd.DataFrame, *, reference: str) -> pd.DataFrame:
     config = experiment.config
     settings = {**vars(config.evaluation), "reference": reference}
-    with _stage(f"bootstrapping {config.evaluation.n_boot} times over customers"):
+    with stage(f"bootstrapping {config.evaluation.n_boot} times over customers"):
         return evaluate(predictions, experiment.truth, **settings, flag=experiment.is_flag, context=_context(config))
 
 
@@ -237,7 +237,8 @@ def _cutoffs(rows: TaskTable) -> str:
 
 
 @contextmanager
-def _stage(what: str) -> Iterator[None]:
+def stage(what: str) -> Iterator[None]:
+    """Say in the log that `what` begins, and when it has ended how long it took."""
     log.info("%s ...", what)
     started = time.perf_counter()
     yield

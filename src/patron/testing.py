@@ -1,21 +1,17 @@
 """Property checks that any estimator, feature or edge of patron must pass, and a small shop to run them on."""
 
-from collections.abc import Mapping
-from datetime import date
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from patron.days import midnight
 from patron.tables.database import Database
 from patron.tables.schema import TABLES
+from patron.tables.scramble import scrambled_after
+
+__all__ = ["scrambled_after", "shuffled", "small_shop"]
 
 _START, _DAYS = np.datetime64("2020-01-01"), 546
 _NEWCOMERS = 5
-_NOISY = (
-    "refund_amount", "amount", "price", "quantity", "value", "loyalty_points", "points_earned", "points_redeemed",
-)  # fmt: skip
 
 
 def small_shop(*, customers: int = 150, seed: int = 0) -> Database:
@@ -57,23 +53,6 @@ def small_shop(*, customers: int = 150, seed: int = 0) -> Database:
         "external": _external(later),
     }
     return Database("small_shop", {name: _arrow(name, pd.DataFrame(frame)) for name, frame in frames.items()})
-
-
-def scrambled_after(db: Database, *, cutoff: date, seed: int = 0) -> Database:
-    """`db` with every row later than `cutoff` changed: other customers, products, amounts and times, a third of them
-    gone, some twice.
-
-    Whatever is known at the cutoff is as it was, row for row. Order items, events and returns of later orders name
-    orders that are there; customers stay who have orders.
-    """
-    rng = np.random.default_rng(seed)
-    past = db.upto(cutoff)
-    tables = {name: _scrambled(name, table, past[name], cutoff=cutoff, rng=rng) for name, table in db.tables.items()}
-    tables["order_items"] = _scrambled_items(db, past, orders=tables["orders"], rng=rng)
-    tables["customers"] = _scrambled_customers(db, past, orders=tables["orders"], rng=rng)
-    for name in ("order_events", "returns"):
-        tables[name] = _on_orders(tables[name], past[name], orders=tables["orders"], rng=rng)
-    return Database(db.name, tables)
 
 
 def shuffled(db: Database, *, seed: int = 0) -> Database:
@@ -206,55 +185,3 @@ def _arrow(name: str, frame: pd.DataFrame) -> pa.Table:
     if time in frame:
         frame[time] = frame[time].astype("datetime64[us]")
     return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-
-
-# --- another future
-
-
-def _scrambled(name: str, table: pa.Table, past: pa.Table, *, cutoff: date, rng: np.random.Generator) -> pa.Table:
-    time, frame = TABLES[name].time, table.to_pandas()
-    if time is None or name == "customers" or frame.empty:
-        return table
-    later = _changed(frame[frame[time] > midnight(cutoff)], name=name, rng=rng)
-    return _appended(past, later[rng.random(len(later)) < 2 / 3])
-
-
-def _scrambled_customers(db: Database, past: Database, *, orders: pa.Table, rng: np.random.Generator) -> pa.Table:
-    known, frame = past["customers"]["customer_id"].to_pandas(), db["customers"].to_pandas()
-    later = _changed(frame[~frame["customer_id"].isin(known)], name="customers", rng=rng)
-    needed = later["customer_id"].isin(orders["customer_id"].to_pandas())
-    return _appended(past["customers"], later[needed | (rng.random(len(later)) < 2 / 3)])
-
-
-def _changed(later: pd.DataFrame, *, name: str, rng: np.random.Generator) -> pd.DataFrame:
-    time = TABLES[name].time
-    for column in later.columns.drop([key for key in (TABLES[name].key,) if key]):
-        later = later.assign(**{column: rng.permutation(later[column].to_numpy())})
-    moved = later[time] + pd.to_timedelta(rng.integers(1, 40, len(later)), unit="D")
-    return later.assign(**{str(time): moved}).assign(**_noise(later, rng))
-
-
-def _noise(frame: pd.DataFrame, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
-    return {name: frame[name].to_numpy() * rng.uniform(2, 9, len(frame)) for name in _NOISY if name in frame}
-
-
-def _scrambled_items(db: Database, past: Database, *, orders: pa.Table, rng: np.random.Generator) -> pa.Table:
-    known, items = past["orders"]["order_id"].to_pandas(), db["order_items"].to_pandas()
-    later = items[~items["order_id"].isin(known)]
-    ids = orders["order_id"].to_pandas()
-    ids = ids[~ids.isin(known)].to_numpy()
-    drawn = later.sample(frac=1.5, replace=True, random_state=int(rng.integers(2**31)))
-    drawn = drawn.assign(order_id=rng.choice(ids, len(drawn)), **_noise(drawn, rng))
-    return _appended(past["order_items"], drawn)
-
-
-def _on_orders(table: pa.Table, past: pa.Table, *, orders: pa.Table, rng: np.random.Generator) -> pa.Table:
-    """`table` with another order for each later row whose own is gone."""
-    later, ids = table.slice(past.num_rows).to_pandas(), orders["order_id"].to_pandas()
-    gone = later["order_id"].notna() & ~later["order_id"].isin(ids)
-    later.loc[gone, "order_id"] = rng.choice(ids.to_numpy(), int(gone.sum()))
-    return _appended(past, later)
-
-
-def _appended(past: pa.Table, later: pd.DataFrame) -> pa.Table:
-    return pa.concat_tables([past, pa.Table.from_pandas(later, schema=past.schema, preserve_index=False)])

@@ -128,6 +128,8 @@ def _top_categories(db: Database, *, number: int) -> tuple[str | int, ...]:
 
 
 def _frequent(db: Database, table: str, column: str, *, number: int) -> tuple[str, ...]:
+    if db[table].num_rows == 0:
+        return ()
     sql = f"""
         SELECT {column} AS word FROM {table} WHERE {column} IS NOT NULL
         GROUP BY {column} ORDER BY COUNT(*) DESC, {column} LIMIT $number"""
