@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from patron.evaluation.curves import decile_table
 from patron.evaluation.evaluate import GAIN
-from patron.evaluation.metrics import decile_table
 from patron.reporting.plots import (
     comparison_figure,
     decile_figure,

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from patron.evaluation.evaluate import ALL, MEAN
-from patron.evaluation.metrics import FLAG_METRICS, Gains, gains
+from patron.evaluation.answers import ALL, MEAN
+from patron.evaluation.curves import Gains, gains
+from patron.evaluation.metrics import FLAG_METRICS
 from patron.reporting.tables import formatter, headline, ordered, printed
 
 ACTUAL, PREDICTED, FAINT = "#BBC4CC", "#D55E00", "#8A8F94"

@@ -14,7 +14,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from patron.evaluation.evaluate import ALL, GAIN, MEAN
+from patron.evaluation.answers import ALL, MEAN
+from patron.evaluation.evaluate import GAIN
 from patron.evaluation.metrics import FLAG_METRICS
 
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
