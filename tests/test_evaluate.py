@@ -19,7 +19,7 @@ def make_truth(n: int = 120) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     spend = np.where(rng.random(n) < 0.4, 0.0, rng.lognormal(3, 1, n))
     frame = pd.DataFrame({"customer_id": [f"c{i:03d}" for i in range(n)], "cutoff": CUTOFF, "label": spend})
-    frame[list(HALVES)] = np.stack([spend * share for share in (0.25, 0.75)], axis=1) * rng.uniform(0.9, 1.1, (n, 2))
+    frame[list(HALVES)] = np.stack([spend * share for share in (0.25, 0.75)], axis=1) * rng.lognormal(0, 1.5, (n, 2))
     return frame.assign(label_scale=7.0, slice_new=np.arange(n) < 50, slice_dormant=np.arange(n) < 29)
 
 
@@ -186,7 +186,7 @@ def test_ceiling_rows(results: pd.DataFrame, truth: pd.DataFrame, fold: str) -> 
     halves = METRICS["spearman"](truth[HALVES[0]], truth[HALVES[1]])
     row = pick(results, estimator="ceiling", metric="spearman_reliability", fold=fold)
     assert row["value"] == pytest.approx(np.sqrt(2 * halves / (1 + halves)))
-    assert 0.9 < row["lo"] < row["value"] < row["hi"] < 1
+    assert 0.8 < row["lo"] < row["value"] < row["hi"] < 1
 
 
 @pytest.mark.parametrize("spoil", [lambda t: t.drop(columns=list(HALVES)), lambda t: t.assign(**{HALVES[0]: np.nan})])

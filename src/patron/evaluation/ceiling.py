@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from patron.days import DAY_SECONDS, epoch_seconds, midnight
 from patron.evaluation.ranking import spearman
-from patron.evaluation.weighted import Array
+from patron.evaluation.weighted import Array, mean_of
 from patron.tables.database import Database
 from patron.task.ltv import TOTALS, TaskTable, outcome
 
@@ -35,13 +35,16 @@ def reliability_ceiling(first: Any, second: Any, weights: Any) -> Array:
     the reliability of the labels. Its square root is the correlation of a label with what lies behind it (the "noise
     ceiling"; Lage-Castellanos et al. 2019). 0 where the halves have nothing in common.
 
-    It is exact for Pearson's correlation of parallel halves with independent noise, and for ranks an estimate. What
-    moves both halves alike without being known at the cutoff (who leaves, moves or marries during the window) counts as
-    propensity, so that it may be too high for any model of the past; regular habits (every second week) make halves
-    alternate, and it too low.
+    It is exact for Pearson's correlation of parallel halves with independent noise, and for ranks an estimate: ties
+    make it too high, so that it ends at the ceiling by zeros, and few but large purchases too low. What moves both
+    halves alike without being known at the cutoff (who leaves, moves or marries during the window) counts as
+    propensity, so that no model of the past may reach it; regular habits (every second week) make halves alternate,
+    and it too low.
     """
-    halves = spearman(np.asarray(first, dtype=float), np.asarray(second, dtype=float))(np.atleast_2d(weights))
-    return np.sqrt(np.clip(2 * halves / (1 + halves), 0, None))
+    first, second, drawn = (np.asarray(values, dtype=float) for values in (first, second, np.atleast_2d(weights)))
+    common = spearman(first, second)(drawn).clip(0)
+    zeros = mean_of(((first == 0) & (second == 0)).astype(float))(drawn)
+    return np.minimum(np.sqrt(2 * common / (1 + common)), np.sqrt(1 - zeros**3))
 
 
 def halves(db: Database, rows: TaskTable) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def comparison_figure(results: pd.DataFrame, *, metric: str, without: Collection
     names = ordered(set(of_metric.dropna(subset="value").index) - set(without))
     figure, axes = _blank(_experiment(rows), height=1.2 + 0.42 * len(names))
     _dots(axes, of_metric.loc[names], metric=metric)
-    _seed_dots(axes, results, metric=metric, names=names)
+    _seed_dots(axes, results[results["fold"] == rows["fold"].iloc[0]], metric=metric, names=names)
     _guide(axes, rows, metric=metric)
     axes.set_yticks(range(len(names)), [printed(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -132,7 +132,7 @@ def _dots(axes: Axes, rows: pd.DataFrame, *, metric: str) -> None:
 
 
 def _seed_dots(axes: Axes, results: pd.DataFrame, *, metric: str, names: list[str]) -> None:
-    single = results[(results["fold"] == MEAN) & (results["seed"] != MEAN) & (results["slice"] == ALL)]
+    single = results[(results["seed"] != MEAN) & (results["slice"] == ALL)]
     single = single[(single["metric"] == metric) & single["estimator"].isin(names)]
     single = single[single["estimator"].duplicated(keep=False)]
     axes.plot(single["value"], [names.index(name) + 0.22 for name in single["estimator"]], "o", color=FAINT, ms=2.5)
@@ -145,7 +145,7 @@ def _guide(axes: Axes, rows: pd.DataFrame, *, metric: str) -> None:
         axes.axvline(ceiling.iloc[0], color=FAINT, ls="--", lw=1)
         place = axes.get_xaxis_transform()  # x in data, y in shares of the height
         axes.text(ceiling.iloc[0], 1, "ceiling ", ha="right", va="top", fontsize=8, color=FAINT, transform=place)
-    elif metric not in FLAG_METRICS or metric == "bias" or FLAG_METRICS[metric].ideal == 0.8:
+    elif metric not in FLAG_METRICS or metric == "bias" or 0 < FLAG_METRICS[metric].ideal < 1:
         axes.axvline(FLAG_METRICS[metric].ideal if metric in FLAG_METRICS else 0.0, color=FAINT, ls="--", lw=1)
 
 
@@ -157,7 +157,8 @@ def _label(metric: str) -> str:
 
 def _experiment(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
-    return f"{first['data']}, {first['task']}, split {first['split']}, n = {rows['n'].max():,}"
+    test = "" if first["fold"] == MEAN else f", test from {first['fold']}"
+    return f"{first['data']}, {first['task']}, split {first['split']}{test}, n = {rows['n'].max():,}"
 
 
 def _curve(axes: Axes, curve: Gains, *, label: str, **style: Any) -> None:
