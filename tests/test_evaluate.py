@@ -189,6 +189,18 @@ def test_ceiling_rows(results: pd.DataFrame, truth: pd.DataFrame, fold: str) -> 
     assert 0.8 < row["lo"] < row["value"] < row["hi"] < 1
 
 
+def test_no_ranking_gains_more_than_that_by_the_labels(truth: pd.DataFrame) -> None:
+    many = make_truth(300)
+    results = run(predict(many, estimator="gnn", seed=0, fold="a", noise=1.0), many, n_boot=0)
+    tenths = results[(results["metric"] == "label_mean") & (results["fold"] == "mean")]
+    perfect, ours = (tenths[tenths["estimator"] == name].set_index("slice") for name in ("ceiling", "gnn"))
+    assert perfect["value"]["decile_1"] == pytest.approx(np.sort(many["label"])[-30:].mean())
+    assert perfect["n"].sum() == 300
+    revenue = [(of["n"] * of["value"]).fillna(0).cumsum().to_numpy() for of in (perfect, ours)]
+    assert (revenue[0][:5] > revenue[1][:5]).all()
+    assert revenue[0][-1] == pytest.approx(revenue[1][-1]) == pytest.approx(many["label"].sum())
+
+
 @pytest.mark.parametrize("spoil", [lambda t: t.drop(columns=list(HALVES)), lambda t: t.assign(**{HALVES[0]: np.nan})])
 def test_without_halves_there_is_no_reliability(predictions: pd.DataFrame, truth: pd.DataFrame, spoil: object) -> None:
     assert callable(spoil)

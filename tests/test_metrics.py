@@ -167,6 +167,7 @@ def test_decile_mape_by_hand() -> None:
     assert metrics.decile_mape(y, twice) == pytest.approx(0.1)
     assert metrics.decile_mape(y, np.full(20, 21.0)) == pytest.approx(1)  # all tied: one tenth of mean 10.5
     assert np.isnan(metrics.decile_mape(np.where(y < 3, 0, y), y))
+    assert metrics.decile_mape(np.where(y < 3, 0, y), np.where(y < 3, 0, 2 * y)) == pytest.approx(0.9)
 
 
 def test_no_information_and_no_spend() -> None:

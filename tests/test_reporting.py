@@ -13,11 +13,13 @@ from patron.evaluation.curves import decile_table
 from patron.evaluation.evaluate import GAIN
 from patron.reporting.plots import (
     comparison_figure,
+    curves_figure,
     decile_figure,
     differences_figure,
     gains_figure,
     save,
     signal_figure,
+    write_curves,
 )
 from patron.reporting.tables import (
     comparison,
@@ -410,3 +412,59 @@ def test_the_figure_is_of_the_test_of_the_table(tmp_path: Path) -> None:
     draw(figure, tmp_path)
     assert "test from 2020-07-01" in figure.axes[0].get_title(loc="left")
     assert {text.get_text() for text in figure.axes[0].texts} >= {"0.600", "0.620"}
+
+
+# Curves by tenths
+
+
+def make_tenths() -> pd.DataFrame:
+    """A GNN whose tenths of 50 spend 10, 9, ... 1 and were promised one more, with intervals; a zero, all of whose rows
+    are tied; and the perfect ranking."""
+    rows = [row("gnn", "spearman", 0.8, 0.7, 0.9), row("zero", "spearman", 0.0)]
+    for k in range(1, 11):
+        where, spend = {"slice": f"decile_{k}"}, 11.0 - k
+        rows += [
+            row("gnn", "label_mean", spend, **where), row("gnn", "prediction_mean", spend + 1, **where),
+            row("gnn", "coverage80", 0.8 - k / 100, 0.7, 0.9, **where),
+            row("zero", "label_mean", 5.5 if k == 5 else np.nan, **where),
+            row("zero", "prediction_mean", 0 if k == 5 else np.nan, **where),
+            row("ceiling", "label_mean", 55.0 if k == 1 else 0.0, **where),
+        ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    tied = frame["estimator"].eq("zero") & frame["slice"].str.startswith("decile")
+    frame.loc[frame["slice"].str.startswith("decile"), "n"] = 50
+    frame.loc[tied, "n"] = np.where(frame.loc[tied, "slice"] == "decile_5", 500, 0)
+    return frame.sample(frac=1, random_state=0)
+
+
+def lines_in(figure: Figure, panel: int) -> dict[str, np.ndarray]:
+    return {str(line.get_label()): np.asarray(line.get_xydata()) for line in figure.axes[panel].lines}
+
+
+def test_curves(tmp_path: Path) -> None:
+    figure = curves_figure(make_tenths())
+    draw(figure, tmp_path)
+    gained, calibrated, covered = (lines_in(figure, panel) for panel in range(3))
+    assert set(gained) == {"GNN", "perfect", "chance"}  # the main estimators that are there
+    np.testing.assert_allclose(gained["GNN"][[0, 1, 2, 10]], [[0, 0], [0.1, 10 / 55], [0.2, 19 / 55], [1, 1]])
+    np.testing.assert_allclose(gained["perfect"][1], [0.1, 1])
+    np.testing.assert_allclose(calibrated["GNN"][0], [11, 10])
+    np.testing.assert_allclose(covered["GNN"][[0, 9]], [[1, 0.79], [10, 0.7]])
+
+
+def test_curves_without_any_main_estimator_are_of_all(tmp_path: Path) -> None:
+    figure = curves_figure(make_tenths().query("estimator != 'gnn'"))
+    draw(figure, tmp_path)
+    gained = lines_in(figure, 0)
+    np.testing.assert_allclose(gained["zero"], [[0, 0], [1, 1]])  # all are tied: straight through
+    assert "zero" not in lines_in(figure, 2)
+
+
+def test_curves_are_written_where_there_are_any(tmp_path: Path) -> None:
+    (path,) = write_curves(make_tenths(), name="tiny", folder=tmp_path)
+    assert path == tmp_path / "tiny_curves.png"
+    assert path.exists()
+    nothing = make_results()
+    assert write_curves(nothing, name="none", folder=tmp_path) == []
+    with pytest.raises(ValueError, match="300 rows"):
+        curves_figure(nothing)

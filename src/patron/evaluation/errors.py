@@ -55,7 +55,7 @@ def decile_mape(y: Array, prediction: Array) -> Replicates:
     """Mean over the tenths of the customers, by their own prediction, of |mean prediction / mean label - 1|.
 
     As in Google's lifetime_value (Wang et al. 2019), but that tied predictions go into one tenth together. Tenths that
-    hold nobody are left out; NaN if somebody's tenth spent nothing at all, which no prediction but 0 gets right.
+    hold nobody are left out; NaN if one spent nothing at all, unless the prediction was just that.
     """
     ranking = Ranking.of(prediction)
     both = [of[ranking.order] for of in (prediction, y)]
@@ -66,6 +66,7 @@ def decile_mape(y: Array, prediction: Array) -> Replicates:
         tenths = ranking.tenths(count)
         members, promised, spent = (_between(of, tenths) for of in (count, *(ranking.upto(drawn * of) for of in both)))
         error = np.abs(np.divide(promised, spent, out=np.full_like(spent, np.nan), where=spent != 0) - 1)
+        error[(spent == 0) & (promised == 0)] = 0
         return ratio(np.where(members > 0, error, 0).sum(axis=1), (members > 0).sum(axis=1))
 
     return at

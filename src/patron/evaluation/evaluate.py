@@ -16,6 +16,7 @@ import pandas as pd
 from patron.evaluation.answers import ALL, MEAN, Answers, names
 from patron.evaluation.bootstrap import interval
 from patron.evaluation.ceiling import reliability_ceiling, spearman_ceiling
+from patron.evaluation.curves import deciles
 from patron.evaluation.metrics import BY_DECILE
 from patron.evaluation.scores import DECILES, Scores, score
 
@@ -46,7 +47,8 @@ def evaluate(
     Rows `<metric>_minus_<reference>` appear where the reference was predicted, rows `spearman_gain_share` where `floor`
     and `ceiling` were: (Spearman - floor) / (ceiling - floor), the share of the attainable gain. Both are of every fold
     and, as fold `mean`, of the mean over folds. Slices `decile_1` to `decile_10` are the tenths of an estimator's own
-    ranking in the sample, 1 the highest, and have the metrics `BY_DECILE`. `n` is the number of truth rows. `flag` says
+    ranking in the sample, 1 the highest, and have the metrics `BY_DECILE`. Rows of the estimator `ceiling` say how far
+    anybody could get. `n` is the number of truth rows. `flag` says
     that labels are 0 or 1, and adds the metrics of a classification.
 
     Raises ValueError, naming estimator and customers, unless each estimator has exactly one finite prediction for every
@@ -121,6 +123,19 @@ def _ceiling_rows(answers: Answers, *, n_boot: int, seed: int) -> Iterator[dict[
         ceiling = Scores("ceiling", ALL, folds, (MEAN,), (metric,), values, answers.n(ALL))
         found = (_row(ceiling, metric, ceiling.at(metric, fold=fold), fold=fold) for fold in (*folds, MEAN))
         yield from (row for row in found if np.isfinite(row["value"]))
+    yield from _perfect_rows(answers)
+
+
+def _perfect_rows(answers: Answers) -> Iterator[dict[str, Any]]:
+    """The mean label of each tenth of the customers by their label itself: no ranking gains more."""
+    tenths = {fold: deciles(answers.y[rows]) for fold, rows in answers.folds.items()}
+    for k, name in enumerate(DECILES, start=1):
+        within = {fold: answers.y[rows][tenths[fold] == k] for fold, rows in answers.folds.items()}
+        means = {fold: float(y.mean()) if len(y) else np.nan for fold, y in within.items()}
+        values = np.array(list(means.values()))[:, None, None, None]
+        n = {**{fold: len(y) for fold, y in within.items()}, MEAN: sum(map(len, within.values()))}
+        perfect = Scores("ceiling", name, tuple(means), (MEAN,), ("label_mean",), values, n)
+        yield from (_row(perfect, "label_mean", perfect.at("label_mean", fold=fold), fold=fold) for fold in n)
 
 
 def _reliability(answers: Answers, *, fold: str, n_boot: int, seed: int) -> np.ndarray:
