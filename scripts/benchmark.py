@@ -1,4 +1,4 @@
-"""Fit all estimators of a benchmark, write `results/<name>.csv` and its table in the README.
+"""Fit all estimators of a benchmark, write `results/<name>.csv`, its curves and its table in the README.
 
 python scripts/benchmark.py experiment=complete_journey_90d
 """
@@ -9,6 +9,7 @@ from rich.console import Console
 
 from patron.config import BenchmarkConfig, entry
 from patron.pipeline import run_all
+from patron.reporting.plots import write_curves
 from patron.reporting.tables import console, write_results
 
 
@@ -16,7 +17,8 @@ def main(config: BenchmarkConfig) -> None:
     results = run_all(config)
     screen = Console()
     screen.print(console(results, width=screen.width))
-    for path in write_results(results, name=config.name, folder=config.results, readme=config.readme):
+    written = write_results(results, name=config.name, folder=config.results, readme=config.readme)
+    for path in [*written, *write_curves(results, name=config.name, folder=config.results)]:
         print(f"wrote {path}")
 
 

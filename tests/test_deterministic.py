@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 from settings import ESTIMATORS, SMALL, TEST, fit
 
 from patron.estimators import Estimator, is_seeded
-from patron.evaluation.metrics import METRICS
+from patron.evaluation.metrics import METRICS, SCALE
 from patron.tables.database import Database
 from patron.task.split import Fold, truth
 
@@ -20,7 +20,7 @@ SEEDED = [name for name, config in sorted(ESTIMATORS.items()) if is_seeded(confi
 
 
 def metrics(db: Database, fold: Fold, predicted: pd.DataFrame) -> dict[str, float]:
-    label = truth(db, fold=fold, task=SMALL.task).frame["label"]
+    label, predicted = truth(db, fold=fold, task=SMALL.task).frame["label"], predicted.assign(**{SCALE: 2.0})
     return {
         name: float(metric(label, predicted[list(metric.columns)].to_numpy().squeeze()))
         for name, metric in METRICS.items()

@@ -4,8 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from patron.evaluation.ceiling import HALVES
+from patron.evaluation.curves import decile_table
 from patron.evaluation.evaluate import COLUMNS, GAIN, evaluate
-from patron.evaluation.metrics import FLAG_METRICS, METRICS
+from patron.evaluation.metrics import BY_DECILE, FLAG_METRICS, METRICS
+from patron.evaluation.scores import DECILES
 
 CONTEXT = {"data": "tiny", "task": "ltv_90d", "split": "temporal", "command": "python x.py", "commit": "abc1234"}
 SEEDS = {"zero": 1, "lightgbm": 2, "gnn": 3}
@@ -16,15 +19,23 @@ def make_truth(n: int = 120) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     spend = np.where(rng.random(n) < 0.4, 0.0, rng.lognormal(3, 1, n))
     frame = pd.DataFrame({"customer_id": [f"c{i:03d}" for i in range(n)], "cutoff": CUTOFF, "label": spend})
-    return frame.assign(slice_new=np.arange(n) < 50, slice_dormant=np.arange(n) < 29)
+    frame[list(HALVES)] = np.stack([spend * share for share in (0.25, 0.75)], axis=1) * rng.lognormal(0, 1.5, (n, 2))
+    return frame.assign(label_scale=7.0, slice_new=np.arange(n) < 50, slice_dormant=np.arange(n) < 29)
 
 
 def predict(truth: pd.DataFrame, *, estimator: str, seed: int, fold: str, noise: float) -> pd.DataFrame:
     rng = np.random.default_rng([len(estimator), seed, len(fold)])
     known = np.log1p(truth["label"]) + rng.normal(0, noise, len(truth)) if noise else np.zeros(len(truth))
-    bounds = {"q10": known - 1, "q90": known + 40} if noise else {"q10": np.nan, "q90": np.nan}
+    spreads = {"q05": -3, "q10": -1, "q25": 0.1, "q75": 30, "q90": 40, "q95": 45}
+    bounds = {name: known + spread if noise else np.nan for name, spread in spreads.items()}
     decoded = {"ltv_mean": np.exp(known), "ltv_median": np.exp(known) - 1, "rank_score": known}
+    decoded["p_active"] = np.clip(known / 5, 0, 1) if noise else np.nan
     return truth[["customer_id", "cutoff"]].assign(estimator=estimator, seed=seed, fold=fold, **decoded, **bounds)
+
+
+def read(frame: pd.DataFrame, name: str) -> np.ndarray:
+    """What the metric reads of a cell of predictions."""
+    return frame.assign(label_scale=7.0)[list(FLAG_METRICS[name].columns)].to_numpy().squeeze()
 
 
 def make_predictions(truth: pd.DataFrame, folds: tuple[str, ...] = ("a", "bb")) -> pd.DataFrame:
@@ -75,10 +86,9 @@ def test_each_cell_is_the_metric_of_that_cell(
 ) -> None:
     cell = predictions[(predictions["estimator"] == "gnn") & (predictions["seed"] == 1) & (predictions["fold"] == "bb")]
     for name, metric in METRICS.items():
-        expected = metric(truth["label"], cell[list(metric.columns)].to_numpy().squeeze())
         row = pick(results, estimator="gnn", seed="1", fold="bb", metric=name)
-        assert row["value"] == pytest.approx(expected, rel=1e-12)
-        assert row["lo"] < row["value"] < row["hi"]
+        assert row["value"] == pytest.approx(metric(truth["label"], read(cell, name)), rel=1e-12, nan_ok=True)
+        assert row["lo"] < row["value"] < row["hi"] or name == "decile_mape"  # of 12 who may all have spent nothing
 
 
 def test_means_over_folds_and_seeds(results: pd.DataFrame) -> None:
@@ -86,14 +96,18 @@ def test_means_over_folds_and_seeds(results: pd.DataFrame) -> None:
     gnn = cells[(cells["estimator"] == "gnn") & (cells["metric"] == "spearman")]
     assert pick(results, estimator="gnn", metric="spearman")["value"] == pytest.approx(gnn["value"].mean())
     by_seed = gnn.groupby("seed")["value"].mean()
+    of_fold = gnn[gnn["fold"] == "a"]["value"]
+    assert pick(results, estimator="gnn", metric="spearman", fold="a")["value"] == pytest.approx(of_fold.mean())
+    assert pick(results, estimator="gnn", metric="spearman_seed_sd", fold="a")["value"] == pytest.approx(of_fold.std())
     assert pick(results, estimator="gnn", metric="spearman", seed="2")["value"] == pytest.approx(by_seed["2"])
     assert pick(results, estimator="gnn", metric="spearman_seed_sd")["value"] == pytest.approx(by_seed.std())
     assert not ((results["estimator"] == "zero") & (results["metric"] == "spearman_seed_sd")).any()  # one seed
 
 
-def test_difference_is_paired(results: pd.DataFrame) -> None:
-    difference = pick(results, estimator="gnn", metric="spearman_minus_lightgbm")
-    ours, reference = (pick(results, estimator=name, metric="spearman") for name in ("gnn", "lightgbm"))
+@pytest.mark.parametrize("fold", ["a", "bb", "mean"])
+def test_difference_is_paired(results: pd.DataFrame, fold: str) -> None:
+    difference = pick(results, estimator="gnn", metric="spearman_minus_lightgbm", fold=fold)
+    ours, reference = (pick(results, estimator=name, metric="spearman", fold=fold) for name in ("gnn", "lightgbm"))
     assert difference["value"] == pytest.approx(ours["value"] - reference["value"])
     assert difference["lo"] <= difference["value"] <= difference["hi"]
     unpaired = np.hypot(ours["hi"] - ours["lo"], reference["hi"] - reference["lo"])
@@ -119,10 +133,80 @@ def test_slices(results: pd.DataFrame, predictions: pd.DataFrame, truth: pd.Data
     assert small["n"] == 29
 
 
-def test_ceiling_row(results: pd.DataFrame, truth: pd.DataFrame) -> None:
-    row = pick(results, estimator="ceiling", metric="spearman_ceiling")
+def test_deciles_are_of_each_estimators_own_ranking(
+    results: pd.DataFrame, predictions: pd.DataFrame, truth: pd.DataFrame
+) -> None:
+    """Of 120 rows a tenth is too small to be scored, of 300 it is not."""
+    of_gnn = results[(results["estimator"] == "gnn") & results["slice"].isin(DECILES)]
+    assert of_gnn[["value", "lo"]].isna().all(axis=None)
+    assert set(of_gnn["n"]) == {12}
+    many = make_truth(300)
+    cell = predict(many, estimator="gnn", seed=0, fold="a", noise=1.0)
+    found, table = run(cell, many), decile_table(many["label"], cell).set_index("decile")
+    for k in (1, 5, 10):
+        where = {"estimator": "gnn", "slice": f"decile_{k}"}
+        for fold in ("a", "mean"):
+            label = pick(found, **where, metric="label_mean", fold=fold)
+            assert (label["value"], label["n"]) == (pytest.approx(table["actual_mean"][k]), 30)
+        predicted = pick(found, **where, metric="prediction_mean")
+        assert predicted["value"] == pytest.approx(table["predicted_mean"][k])
+        assert predicted["lo"] < predicted["value"] < predicted["hi"]
+    best = cell["rank_score"].rank() > 270
+    covered = many["label"][best].between(cell["q10"][best], cell["q90"][best]).mean()
+    assert pick(found, estimator="gnn", slice="decile_1", metric="coverage80")["value"] == pytest.approx(covered)
+
+
+def test_deciles_of_who_gives_no_interval_have_no_coverage(results: pd.DataFrame) -> None:
+    zero = results[(results["estimator"] == "zero") & results["slice"].isin(DECILES)]
+    assert set(zero["metric"]) == {"label_mean", "prediction_mean"}
+    gnn = results[(results["estimator"] == "gnn") & results["slice"].isin(DECILES)]
+    assert set(gnn["metric"]) == set(BY_DECILE)
+
+
+def test_what_an_estimator_does_not_give_is_not_scored(results: pd.DataFrame) -> None:
+    for name in ("pr_auc_active", "brier_active", "crps", "pinball", "coverage90", "coverage90_upper", "width80"):
+        assert np.isnan(pick(results, estimator="zero", metric=name)["value"]), name
+        assert np.isfinite(pick(results, estimator="gnn", metric=name)["value"]), name
+
+
+def test_columns_of_an_older_run_may_be_missing(predictions: pd.DataFrame, truth: pd.DataFrame) -> None:
+    older = predictions.drop(columns=["p_active", "q05", "q95"])
+    results = run(older, truth.drop(columns="label_scale"))
+    for name, there in {"brier_active": False, "crps": False, "nmae_std": False, "coverage80": True}.items():
+        assert np.isfinite(pick(results, estimator="gnn", metric=name)["value"]) == there, name
+    with pytest.raises(ValueError, match="NaN"):
+        run(predictions.drop(columns="ltv_mean"), truth, n_boot=0)
+
+
+@pytest.mark.parametrize("fold", ["a", "bb", "mean"])
+def test_ceiling_rows(results: pd.DataFrame, truth: pd.DataFrame, fold: str) -> None:
+    row = pick(results, estimator="ceiling", metric="spearman_ceiling", fold=fold)
     assert row["value"] == pytest.approx(np.sqrt(1 - (truth["label"] == 0).mean() ** 3))
     assert row["n"] == 120
+    halves = METRICS["spearman"](truth[HALVES[0]], truth[HALVES[1]])
+    row = pick(results, estimator="ceiling", metric="spearman_reliability", fold=fold)
+    assert row["value"] == pytest.approx(np.sqrt(2 * halves / (1 + halves)))
+    assert 0.8 < row["lo"] < row["value"] < row["hi"] < 1
+
+
+def test_no_ranking_gains_more_than_that_by_the_labels(truth: pd.DataFrame) -> None:
+    many = make_truth(300)
+    results = run(predict(many, estimator="gnn", seed=0, fold="a", noise=1.0), many, n_boot=0)
+    tenths = results[(results["metric"] == "label_mean") & (results["fold"] == "mean")]
+    perfect, ours = (tenths[tenths["estimator"] == name].set_index("slice") for name in ("ceiling", "gnn"))
+    assert perfect["value"]["decile_1"] == pytest.approx(np.sort(many["label"])[-30:].mean())
+    assert perfect["n"].sum() == 300
+    revenue = [(of["n"] * of["value"]).fillna(0).cumsum().to_numpy() for of in (perfect, ours)]
+    assert (revenue[0][:5] > revenue[1][:5]).all()
+    assert revenue[0][-1] == pytest.approx(revenue[1][-1]) == pytest.approx(many["label"].sum())
+
+
+@pytest.mark.parametrize("spoil", [lambda t: t.drop(columns=list(HALVES)), lambda t: t.assign(**{HALVES[0]: np.nan})])
+def test_without_halves_there_is_no_reliability(predictions: pd.DataFrame, truth: pd.DataFrame, spoil: object) -> None:
+    assert callable(spoil)
+    metrics = set(run(predictions, spoil(truth), n_boot=0)["metric"])
+    assert "spearman_reliability" not in metrics
+    assert "spearman_ceiling" in metrics
 
 
 def test_row_order_changes_nothing(results: pd.DataFrame, predictions: pd.DataFrame, truth: pd.DataFrame) -> None:
@@ -207,12 +291,13 @@ def test_share_of_the_attainable_gain(truth: pd.DataFrame) -> None:
     results = run(make_bounded(truth), truth, n_boot=200)
     gains = results[results["metric"] == GAIN]
     assert gains[["fold", "estimator", "seed", "slice", "n"]].to_numpy().tolist() == [
-        ["mean", "gnn", "mean", "all", 120]
+        [fold, "gnn", "mean", "all", 120] for fold in ("a", "bb", "mean")
     ]
-    low, ours, high = (pick(results, estimator=name, metric="spearman") for name in ("rfm", "gnn", "oracle"))
-    row = gains.iloc[0]
-    assert row["value"] == pytest.approx((ours["value"] - low["value"]) / (high["value"] - low["value"]))
-    assert 0.2 < row["lo"] < row["value"] < row["hi"] < 1
+    for fold, (_, row) in zip(("a", "bb", "mean"), gains.iterrows(), strict=True):
+        bounds = ("rfm", "gnn", "oracle")
+        low, ours, high = (pick(results, estimator=name, metric="spearman", fold=fold)["value"] for name in bounds)
+        assert row["value"] == pytest.approx((ours - low) / (high - low))
+        assert 0.2 < row["lo"] < row["value"] < row["hi"] < 1
 
 
 def test_the_share_by_hand() -> None:
@@ -266,8 +351,8 @@ def test_flags_are_scored_as_a_classification_too(truth: pd.DataFrame) -> None:
     predicted = predict(flags, estimator="gnn", seed=0, fold="a", noise=0.5)
     money, flag = (evaluate(predicted, flags, n_boot=20, context=CONTEXT, flag=kind) for kind in (False, True))
     assert set(flag["metric"]) - set(money["metric"]) == {"roc_auc", "average_precision", "brier"}
-    both = flag[flag["metric"].isin([*METRICS, "spearman_ceiling"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(both, money, check_exact=True)
+    both = flag[flag["metric"].isin(set(money["metric"]))].reset_index(drop=True)
+    pd.testing.assert_frame_equal(both, money, rtol=1e-12)
     expected = FLAG_METRICS["roc_auc"](flags["label"], predicted["rank_score"])
     row = pick(flag, estimator="gnn", metric="roc_auc")
     assert row["value"] == pytest.approx(expected)

@@ -8,22 +8,17 @@ from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
     mean_absolute_error,
+    r2_score,
     roc_auc_score,
     root_mean_squared_error,
+    root_mean_squared_log_error,
 )
 
 from patron.evaluation import metrics
 from patron.evaluation.bootstrap import Interval, cluster_weights, interval, weight_chunks
-from patron.evaluation.metrics import (
-    FLAG_METRICS,
-    METRICS,
-    decile_table,
-    gains,
-    metrics_for,
-    spearman_ceiling,
-)
-
-TWO_COLUMNS = [name for name, metric in METRICS.items() if len(metric.columns) == 2]
+from patron.evaluation.ceiling import spearman_ceiling
+from patron.evaluation.curves import decile_table, gains
+from patron.evaluation.metrics import FLAG_METRICS, METRICS, metrics_for
 
 
 def sample(n: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +29,13 @@ def sample(n: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def prediction_for(name: str, score: np.ndarray) -> np.ndarray:
-    return np.stack([score, score + 20], axis=1) if name in TWO_COLUMNS else score
+    columns = len(METRICS[name].columns)
+    return score if columns == 1 else np.stack([score + 20 * k for k in range(columns)], axis=1)
+
+
+def labels_for(name: str, y: np.ndarray) -> np.ndarray:
+    """A mean error by tenths asks for some spend in each."""
+    return y + 1 if name == "decile_mape" else y
 
 
 def test_against_scipy_and_sklearn() -> None:
@@ -43,6 +44,11 @@ def test_against_scipy_and_sklearn() -> None:
     assert metrics.mae(y, score) == pytest.approx(mean_absolute_error(y, score))
     assert metrics.nmae(y, score) == pytest.approx(mean_absolute_error(y, score) / y.mean())
     assert metrics.rmse(y, score) == pytest.approx(root_mean_squared_error(y, score))
+    assert metrics.r2(y, score) == pytest.approx(r2_score(y, score), rel=1e-12)
+    assert metrics.rmsle(y, np.abs(score)) == pytest.approx(root_mean_squared_log_error(y, np.abs(score)))
+    active, probability = y > 0, np.clip(score / 4, 0, 1)  # with ties
+    assert metrics.pr_auc_active(y, probability) == pytest.approx(average_precision_score(active, probability))
+    assert metrics.brier_active(y, probability) == pytest.approx(brier_score_loss(active, probability))
 
 
 def test_hand_values() -> None:
@@ -50,6 +56,14 @@ def test_hand_values() -> None:
     assert metrics.bias(y, predicted) == pytest.approx(44 / 40 - 1)
     assert metrics.nmae(y, predicted) == pytest.approx(12 / 40)
     assert metrics.rmse(y, predicted) == pytest.approx(np.sqrt(48 / 4))
+    assert metrics.r2(y, predicted) == pytest.approx(1 - 48 / 600)  # the labels are 10, 0, 20 and 10 off their mean
+    scaled = np.stack([predicted, np.full(4, 2.0)], axis=1)
+    assert metrics.nmae_std(y, scaled) == pytest.approx(3 / 2)
+    assert np.isnan(metrics.nmae_std(y, scaled * [1, 0]))  # all training labels alike
+    assert metrics.rmsle(y, np.array([-5, 10, 30, np.e - 1])) == pytest.approx(1 / 2)  # negative counts as 0
+    active = np.array([0.5, 1, 0.8, 0])
+    assert metrics.brier_active(y, active) == pytest.approx((0.25 + 0.04) / 4)
+    assert metrics.pr_auc_active(y, active) == 1
     bounds = np.array([[0, 1], [10, 12], [31, 40], [1, 2]])  # ends count as inside
     assert metrics.coverage80(y, bounds) == pytest.approx(2 / 4)
     assert metrics.coverage80_payers(y, bounds) == pytest.approx(1 / 2)
@@ -130,19 +144,50 @@ def test_capture_by_hand() -> None:
     assert np.interp(0.1, curve.customers, curve.revenue) == pytest.approx(metrics.capture10(y, border))
 
 
+def google_decile_mape(y: np.ndarray, predicted: np.ndarray) -> float:
+    """Mean of the column decile_mape of google/lifetime_value's `decile_stats`."""
+    frame = pd.DataFrame({"y": y, "predicted": predicted}).groupby(pd.qcut(predicted, 10, labels=False)).mean()
+    return float((np.abs(frame["predicted"] - frame["y"]) / frame["y"]).mean())
+
+
+def test_decile_mape_is_googles() -> None:
+    y = np.random.default_rng(0).lognormal(3, 1, 500)
+    predicted = y * np.random.default_rng(1).lognormal(0, 0.5, 500)
+    assert metrics.decile_mape(y, predicted) == pytest.approx(google_decile_mape(y, predicted), rel=1e-12)
+
+
+def test_decile_mape_by_hand() -> None:
+    y = np.arange(1.0, 21)
+    assert metrics.decile_mape(y, y) == 0
+    assert metrics.decile_mape(y, 1.5 * y) == pytest.approx(0.5)
+    swapped = y.copy()
+    swapped[[0, 1]] = [2, 1]  # within the lowest tenth
+    assert metrics.decile_mape(y, swapped) == 0
+    twice = np.where(y > 18, 2 * y, y)  # the highest tenth is promised twice as much
+    assert metrics.decile_mape(y, twice) == pytest.approx(0.1)
+    assert metrics.decile_mape(y, np.full(20, 21.0)) == pytest.approx(1)  # all tied: one tenth of mean 10.5
+    assert np.isnan(metrics.decile_mape(np.where(y < 3, 0, y), y))
+    assert metrics.decile_mape(np.where(y < 3, 0, y), np.where(y < 3, 0, 2 * y)) == pytest.approx(0.9)
+
+
 def test_no_information_and_no_spend() -> None:
     y, score = sample()
     constant = np.full(len(y), 3.0)
     assert metrics.spearman(y, constant) == 0
     assert metrics.gini(y, constant) == 0
-    for name in ("spearman", "gini", "capture10", "nmae", "bias", "coverage80_payers"):
+    assert metrics.pr_auc_active(y, constant / 3) == pytest.approx((y > 0).mean())
+    assert metrics.r2(y, np.full(len(y), y.mean())) == pytest.approx(0, abs=1e-12)
+    assert np.isnan(metrics.r2(np.full(len(y), 0.1), score))  # whatever is 0.1 three times over, rounded
+    nothing = ("spearman", "kendall", "gini", "capture10", "nmae", "bias", "coverage80_payers", "pinball", "crps",
+               "r2", "decile_mape", "pr_auc_active", "width80")  # fmt: skip
+    for name in nothing:
         assert np.isnan(METRICS[name](np.zeros(len(y)), prediction_for(name, score))), name
 
 
 @pytest.mark.parametrize("name", METRICS)
 def test_weights_equal_the_replicated_sample(name: str) -> None:
     y, score = sample(30)
-    prediction, metric = prediction_for(name, score), METRICS[name]
+    y, prediction, metric = labels_for(name, y), prediction_for(name, score), METRICS[name]
     weights = np.random.default_rng(2).poisson(1.0, (25, len(y)))
     expected = [metric(np.repeat(y, w), np.repeat(prediction, w, axis=0)) for w in weights]
     np.testing.assert_allclose(metric(y, prediction, weights), expected, rtol=1e-12, atol=1e-13)
@@ -153,8 +198,17 @@ def test_weights_equal_the_replicated_sample(name: str) -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_row_order_changes_nothing(name: str) -> None:
     y, score = sample()
-    prediction, shuffled = prediction_for(name, score), np.random.default_rng(3).permutation(len(y))
+    y, prediction, shuffled = labels_for(name, y), prediction_for(name, score), np.random.default_rng(3).permutation(80)
     assert METRICS[name](y[shuffled], prediction[shuffled]) == pytest.approx(METRICS[name](y, prediction), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_is_not_predicted_is_not_scored(name: str) -> None:
+    """A NaN has no rank, and one in a column does not become a number by any other way."""
+    y, score = sample(30)
+    prediction = prediction_for(name, score)
+    prediction[3] = np.nan
+    assert np.isnan(METRICS[name](y, prediction, np.ones((2, 30)))).all()
 
 
 def test_sizes_that_differ_are_named() -> None:

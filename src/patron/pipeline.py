@@ -16,8 +16,9 @@ from tqdm import tqdm
 from patron.config import Config, dump
 from patron.estimators import EstimatorConfig, OracleConfig, Setting, build, is_seeded
 from patron.estimators.oracle import TARGETS
+from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
-from patron.evaluation.metrics import Metric, metrics_for
+from patron.evaluation.metrics import SCALE, Metric, metrics_for
 from patron.reporting.tensorboard import log_embeddings, log_run
 from patron.run import RunFolder, command, commit
 from patron.tables.database import Database
@@ -41,8 +42,8 @@ class Embedder(Protocol):
 
 @dataclass(frozen=True)
 class Experiment:
-    """What all runs of a config share: the data, the folds with their test labels, which no estimator is handed, and
-    the truth of a made-up world."""
+    """What all runs of a config share: the data, the folds with their test labels and what `evaluate` asks of them,
+    which no estimator is handed, and the truth of a made-up world."""
 
     config: Config
     db: Database
@@ -75,8 +76,16 @@ def prepare(config: Config) -> Experiment:
         answers = [truth(db, fold=fold, task=config.task) for fold in parts]
     for fold, answer in zip(parts, answers, strict=True):
         log.info("fold %s: %s", fold.name, _sizes(fold, answer))
-    frames = [answer.frame.assign(fold=fold.name) for fold, answer in zip(parts, answers, strict=True)]
+    frames = [_answered(db, fold, answer) for fold, answer in zip(parts, answers, strict=True)]
     return Experiment(config, db, parts, pd.concat(frames, ignore_index=True), truth_of(config.data))
+
+
+def _answered(db: Database, fold: Fold, answer: TaskTable) -> pd.DataFrame:
+    # RelBench's error is over the sample standard deviation of the training labels.
+    scale = float(pd.Series(fold.train.label).std())
+    frame = answer.frame.join(halves(db, answer)).assign(fold=fold.name)
+    frame[SCALE] = scale
+    return frame
 
 
 def run_all(config: Config) -> pd.DataFrame:

@@ -13,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from patron.evaluation.evaluate import ALL, MEAN
-from patron.evaluation.metrics import FLAG_METRICS, Gains, gains
-from patron.reporting.tables import formatter, headline, ordered, printed
+from patron.evaluation.answers import ALL, MEAN
+from patron.evaluation.curves import Gains, gains
+from patron.evaluation.metrics import FLAG_METRICS
+from patron.evaluation.scores import DECILES
+from patron.reporting.tables import MAIN, formatter, headline, ordered, printed
 
 ACTUAL, PREDICTED, FAINT = "#BBC4CC", "#D55E00", "#8A8F94"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -48,7 +50,7 @@ def comparison_figure(results: pd.DataFrame, *, metric: str, without: Collection
     names = ordered(set(of_metric.dropna(subset="value").index) - set(without))
     figure, axes = _blank(_experiment(rows), height=1.2 + 0.42 * len(names))
     _dots(axes, of_metric.loc[names], metric=metric)
-    _seed_dots(axes, results, metric=metric, names=names)
+    _seed_dots(axes, results[results["fold"] == rows["fold"].iloc[0]], metric=metric, names=names)
     _guide(axes, rows, metric=metric)
     axes.set_yticks(range(len(names)), [printed(name) for name in names])
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -82,6 +84,41 @@ def signal_figure(differences: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
+def curves_figure(results: pd.DataFrame) -> Figure:
+    """Of the main estimators and the test of the table: revenue gained, means predicted against those that came, and
+    how much the 80 % interval covers, all by tenths of each estimator's ranking.
+
+    Raises ValueError where there are none: `evaluate` knows tenths of thirty customers and more.
+    """
+    rows = _by_tenth(results)
+    if rows.empty:
+        raise ValueError("the results have no tenths of the customers to draw; score at least 300 rows")
+    there = ordered(rows["estimator"])
+    names = [name for name in there if name in MAIN] or [name for name in there if name != "ceiling"][: len(PALETTE)]
+    figure = Figure(figsize=(13, 4.4), dpi=110, layout="constrained")
+    figure.suptitle(_experiment(headline(results)), x=0.01, ha="left", fontsize=11)
+    gained, calibrated, covered = figure.subplots(1, 3)
+    for name, colour in zip(names, PALETTE, strict=False):
+        own = rows[rows["estimator"] == name]
+        style = {"color": colour, "label": printed(name), "marker": "o", "ms": 3.5, "lw": 1.5}
+        gained.plot(*_gained(own), **style)
+        calibrated.plot(*(_values(own, metric)["value"] for metric in ("prediction_mean", "label_mean")), **style)
+        coverage = _values(own, "coverage80")
+        if coverage["value"].notna().any():
+            covered.fill_between(coverage.index, coverage["lo"], coverage["hi"], color=colour, alpha=0.13, lw=0)
+            covered.plot(coverage["value"], **style)
+    _finish_gains(gained, perfect=rows[rows["estimator"] == "ceiling"])
+    _finish_calibration(calibrated)
+    _finish_coverage(covered)
+    return figure
+
+
+def write_curves(results: pd.DataFrame, *, name: str, folder: Path) -> list[Path]:
+    """`folder/name_curves.png`, where the tests are large enough for tenths; returns the files that were written."""
+    drawable = not _by_tenth(results).empty
+    return [save(curves_figure(results), folder / f"{name}_curves.png")] if drawable else []
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure to `path`, complete or not at all; returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +147,64 @@ def gains_figure(y: Any, scores: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def _by_tenth(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the tenths of the test of the table, with the number of the tenth; none where nobody has a value."""
+    shown = headline(results)["fold"].iloc[0]
+    rows = results[(results["fold"] == shown) & results["slice"].isin(DECILES)]
+    rows = rows.assign(tenth=rows["slice"].str.removeprefix("decile_").astype(int)).sort_values("tenth")
+    scored = rows.loc[rows["estimator"] != "ceiling", "value"].notna().any()
+    return rows if scored else rows.iloc[:0]
+
+
+def _values(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return rows[rows["metric"] == metric].set_index("tenth")[["value", "lo", "hi", "n"]]
+
+
+def _gained(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the customers, and of the revenue, up to each tenth that holds anybody, from (0, 0) on."""
+    tenths = _values(rows, "label_mean").query("n > 0")
+    running = [np.append(0, np.cumsum(of)) for of in (tenths["n"], tenths["n"] * tenths["value"])]
+    customers, revenue = (of / of[-1] for of in running)
+    return customers, revenue
+
+
+def _finish_gains(axes: Axes, *, perfect: pd.DataFrame) -> None:
+    if not perfect.empty:
+        axes.plot(*_gained(perfect), color=FAINT, ls=":", lw=1.5, label="perfect")
+    axes.plot([0, 1], [0, 1], color=FAINT, ls="--", lw=1, label="chance")
+    _dress(axes, "Revenue gained", x="customers, highest rank first", y="share of revenue")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.legend(frameon=False, loc="lower right")
+
+
+def _finish_calibration(axes: Axes) -> None:
+    end = max(axes.get_xlim()[1], axes.get_ylim()[1])
+    axes.plot([0, end], [0, end], color=FAINT, ls="--", lw=1)
+    for set_scale in (axes.set_xscale, axes.set_yscale):  # spend is skewed, and the mean of the last tenths may be 0
+        set_scale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+    ticks = [float(f"{share * end:.1g}") for share in (0, 0.04, 0.16, 0.4, 0.8)]
+    axes.set(xlim=(0, end), ylim=(0, end), xticks=ticks, yticks=ticks)
+    unit = "mean {} spend (currency, square-root scale)"
+    _dress(axes, "Calibration of each tenth", x=unit.format("predicted"), y=unit.format("actual"))
+
+
+def _finish_coverage(axes: Axes) -> None:
+    axes.axhline(0.8, color=FAINT, ls="--", lw=1)
+    _dress(axes, "Covered by the 80 % interval", x="tenth of the ranking (1 = highest)", y="share of the customers")
+    axes.set(xticks=range(1, 11), ylim=(min(0.5, axes.get_ylim()[0]), 1.01))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+
+
+def _dress(axes: Axes, title: str, *, x: str, y: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set(xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="both", color="#E6E9EC", lw=0.7)
+    axes.set_axisbelow(True)
+
+
 def _blank(title: str, *, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7, height), dpi=150, layout="constrained")
     axes = figure.subplots()
@@ -131,7 +226,7 @@ def _dots(axes: Axes, rows: pd.DataFrame, *, metric: str) -> None:
 
 
 def _seed_dots(axes: Axes, results: pd.DataFrame, *, metric: str, names: list[str]) -> None:
-    single = results[(results["fold"] == MEAN) & (results["seed"] != MEAN) & (results["slice"] == ALL)]
+    single = results[(results["seed"] != MEAN) & (results["slice"] == ALL)]
     single = single[(single["metric"] == metric) & single["estimator"].isin(names)]
     single = single[single["estimator"].duplicated(keep=False)]
     axes.plot(single["value"], [names.index(name) + 0.22 for name in single["estimator"]], "o", color=FAINT, ms=2.5)
@@ -144,7 +239,7 @@ def _guide(axes: Axes, rows: pd.DataFrame, *, metric: str) -> None:
         axes.axvline(ceiling.iloc[0], color=FAINT, ls="--", lw=1)
         place = axes.get_xaxis_transform()  # x in data, y in shares of the height
         axes.text(ceiling.iloc[0], 1, "ceiling ", ha="right", va="top", fontsize=8, color=FAINT, transform=place)
-    elif metric not in FLAG_METRICS or metric == "bias" or FLAG_METRICS[metric].ideal == 0.8:
+    elif metric not in FLAG_METRICS or metric == "bias" or 0 < FLAG_METRICS[metric].ideal < 1:
         axes.axvline(FLAG_METRICS[metric].ideal if metric in FLAG_METRICS else 0.0, color=FAINT, ls="--", lw=1)
 
 
@@ -156,7 +251,8 @@ def _label(metric: str) -> str:
 
 def _experiment(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
-    return f"{first['data']}, {first['task']}, split {first['split']}, n = {rows['n'].max():,}"
+    test = "" if first["fold"] == MEAN else f", test from {first['fold']}"
+    return f"{first['data']}, {first['task']}, split {first['split']}{test}, n = {rows['n'].max():,}"
 
 
 def _curve(axes: Axes, curve: Gains, *, label: str, **style: Any) -> None:

@@ -2,6 +2,7 @@
 
 The small print says how the data were split, how many rows were scored, how high Spearman can go, which command and
 commit made the numbers, and what they say about the graph. It is generated, so that it is no kinder than the numbers.
+Of several tests in time the table is of the last, and a small one beside it of all of them.
 """
 
 import math
@@ -14,7 +15,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from patron.evaluation.evaluate import ALL, GAIN, MEAN
+from patron.evaluation.answers import ALL, MEAN
+from patron.evaluation.evaluate import CEILING, GAIN, RELIABILITY
 from patron.evaluation.metrics import FLAG_METRICS
 
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
@@ -22,6 +24,7 @@ ORDER = (
     "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "gnn",
     *ORACLES,
 )  # fmt: skip
+MAIN = ("rfm", "btyd", "lightgbm", "gnn", "oracle")  # of which curves are drawn and means are said
 PRINTED = {
     "zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN",
     "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
@@ -39,6 +42,7 @@ HEADERS = {
     "bias": "revenue bias",
     "gini": "Gini",
     "capture10": "top 10 % hold",
+    "crps": "CRPS / mean",
     "coverage80": "80 % covers",
     "coverage80_payers": "of payers",
     "roc_auc": "ROC AUC",
@@ -63,9 +67,18 @@ def printed(estimator: str) -> str:
     return PRINTED.get(estimator, estimator)
 
 
-def headline(results: pd.DataFrame) -> pd.DataFrame:
-    """The rows over all folds, seeds and customers. Raises ValueError unless they are of one data, task and split."""
-    rows = results[(results["fold"] == MEAN) & (results["seed"] == MEAN) & (results["slice"] == ALL)]
+def tests_of(results: pd.DataFrame) -> list[str]:
+    """The folds that are tests of their own, in order of time: those of a temporal split with several. Held-out parts
+    of the customers are one test together, whatever their number."""
+    folds = sorted(set(results["fold"]) - {MEAN})
+    return folds if len(folds) > 1 and set(results["split"]) == {"temporal"} else []
+
+
+def headline(results: pd.DataFrame, *, fold: str | None = None) -> pd.DataFrame:
+    """The rows over all seeds and customers, of one fold or `mean`; without a name, of the last test, or of the mean
+    where there is only one. Raises ValueError unless they are of one data, task and split."""
+    fold = fold or [MEAN, *tests_of(results)][-1]
+    rows = results[(results["fold"] == fold) & (results["seed"] == MEAN) & (results["slice"] == ALL)]
     experiments = rows[["data", "task", "split"]].drop_duplicates()
     if len(experiments) != 1:
         raise ValueError(f"a table is of one data, task and split; these results hold {experiments.to_dict('records')}")
@@ -88,12 +101,19 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(results: pd.DataFrame) -> str:
-    """A GitHub table of `value [lo, hi] ± SD over seeds`, the best of each column in bold, and its small print."""
+    """A GitHub table of `value [lo, hi] ± SD over seeds`, the best of each column in bold, and its small print; then,
+    of several tests, a table of Spearman in each and of the means."""
     cells, best = _cells(comparison(results))
-    bold = cells.where(~best, "**" + cells + "**")
-    lines = [["estimator", *cells.columns], ["---", *["---:"] * cells.shape[1]]]
-    lines += [[f"`{name}`", *row] for name, row in zip(bold.index, bold.to_numpy().tolist(), strict=True)]
-    return "\n".join([*("| " + " | ".join(line) + " |" for line in lines), "", *_small_print(results), ""])
+    lines = [*_grid(cells.where(~best, "**" + cells + "**")), "", *_small_print(results), ""]
+    tests = tests_of(results)
+    if tests:
+        lines += [
+            f"Spearman in each of the {len(tests)} tests, and means over them:",
+            "",
+            *_grid(_by_test(results)),
+            "",
+        ]
+    return "\n".join(lines)
 
 
 def console(results: pd.DataFrame, *, width: int = 160) -> Table:
@@ -105,7 +125,7 @@ def console(results: pd.DataFrame, *, width: int = 160) -> Table:
     if width < _WIDE:
         kept = [name for name in cells.columns if name in _HEADLINE or name.startswith("Δ")]
         cells, best = cells[kept], best[kept]
-    caption = Text("\n".join(_small_print(results)).replace("`", ""))
+    caption = Text("\n".join([*_small_print(results), *_means_said(results)]).replace("`", ""))
     table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False, caption=caption, caption_justify="left")
     table.add_column("estimator", no_wrap=True)
     for header in cells.columns:
@@ -132,14 +152,17 @@ def differences(rows: pd.DataFrame, *, title: str) -> Table:
 
 
 def verdict(results: pd.DataFrame, *, ours: str = "gnn", reference: str = "lightgbm") -> str:
-    """One sentence on whether the graph pays, from the paired difference in Spearman; "" if there is none."""
-    rows = headline(results)
-    found = rows[(rows["estimator"] == ours) & (rows["metric"] == f"spearman_minus_{reference}")]
-    if found.empty:
+    """Whether the graph pays, from the paired difference in Spearman of the last test, and what it is over all tests if
+    there are several; "" if there is none."""
+    rows, tests = headline(results), tests_of(results)
+    asked = (ours, f"spearman_minus_{reference}")
+    if not _has(rows, *asked):
         return ""
-    value, lo, hi = found[["value", "lo", "hi"]].to_numpy(dtype=float)[0]
-    numbers = f"{_signed(value)} {_between(lo, hi, _signed)}".strip()
-    return f"{printed(ours)} minus {printed(reference)}: {numbers} Spearman{_seeds(rows, ours)}: {_judged(lo, hi)}."
+    value, lo, hi = _found(rows, *asked)
+    numbers = _bracketed(value, lo, hi)
+    mean = _bracketed(*_found(headline(results, fold=MEAN), *asked)) if tests else ""
+    said = f"{printed(ours)} minus {printed(reference)}: {numbers} Spearman{_seeds(rows, ours)}: {_judged(lo, hi)}."
+    return said + f" Mean over the {len(tests)} tests: {mean}." * bool(tests)
 
 
 def formatter(metric: str) -> Callable[[float], str]:
@@ -148,7 +171,7 @@ def formatter(metric: str) -> Callable[[float], str]:
         return _money
     if metric == "bias":
         return lambda value: f"{_signed(100 * value, digits=1)} %"
-    if metric in ("capture10", "coverage80", "coverage80_payers", GAIN):
+    if metric in ("capture10", "decile_mape", GAIN) or metric.startswith("coverage"):
         return lambda value: f"{100 * value:.1f} %".replace("-", "−")
     return _plain if metric in FLAG_METRICS else _signed
 
@@ -185,6 +208,55 @@ def write_results(results: pd.DataFrame, *, name: str, folder: Path, readme: Pat
     return [csv, readme]
 
 
+def _grid(cells: pd.DataFrame) -> list[str]:
+    lines = [["estimator", *cells.columns], ["---", *["---:"] * cells.shape[1]]]
+    lines += [[f"`{name}`", *row] for name, row in zip(cells.index, cells.to_numpy().tolist(), strict=True)]
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def _by_test(results: pd.DataFrame) -> pd.DataFrame:
+    """The printed cells, a row an estimator: Spearman in each test, then the means."""
+    mean, names = headline(results, fold=MEAN), comparison(results)["estimator"]
+    differences_to = [metric for metric in _shown(mean["metric"].unique()) if metric.startswith(_DIFFERENCE)]
+    cells = {
+        test: [_said(headline(results, fold=test), name, "spearman") for name in names] for test in tests_of(results)
+    }
+    for metric in ("spearman", "nmae", *differences_to):
+        cells[f"mean {_header(metric)}"] = [_said(mean, name, metric) for name in names]
+    return pd.DataFrame(cells, index=pd.Index(names, name="estimator"))
+
+
+def _said(rows: pd.DataFrame, estimator: str, metric: str) -> str:
+    if not _has(rows, estimator, metric):
+        return "–"
+    value, lo, hi = _found(rows, estimator, metric)
+    return _bracketed(value, lo, hi, show=formatter(metric))
+
+
+def _means_said(results: pd.DataFrame) -> list[str]:
+    """What a terminal has no room for as a table: the means over several tests, of those whom most will look for."""
+    tests = tests_of(results)
+    if not tests:
+        return []
+    rows = headline(results, fold=MEAN)
+    names = [name for name in MAIN if _has(rows, name, "spearman")]
+    said = [f"{printed(name)} {_plain(_found(rows, name, 'spearman')[0])}" for name in names]
+    return [f"Mean Spearman over the {len(tests)} tests {', '.join(tests)}: {', '.join(said)}."] if said else []
+
+
+def _has(rows: pd.DataFrame, estimator: str, metric: str) -> bool:
+    return bool(((rows["estimator"] == estimator) & (rows["metric"] == metric)).any())
+
+
+def _found(rows: pd.DataFrame, estimator: str, metric: str) -> tuple[float, float, float]:
+    row = rows[(rows["estimator"] == estimator) & (rows["metric"] == metric)].iloc[0]
+    return float(row["value"]), float(row["lo"]), float(row["hi"])
+
+
+def _header(metric: str) -> str:
+    return HEADERS.get(metric, f"Δ Spearman to {printed(metric.removeprefix(_DIFFERENCE))}")
+
+
 def _shown(columns: Iterable[str]) -> list[str]:
     """The metrics among the columns, in printed order; the difference to the reference last."""
     present = list(columns)
@@ -197,9 +269,8 @@ def _cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     frame = table.set_index("estimator")
     cells, best = pd.DataFrame(index=frame.index), pd.DataFrame(index=frame.index)
     for metric in _shown(frame.columns):
-        header = HEADERS.get(metric, f"Δ Spearman to {printed(metric.removeprefix(_DIFFERENCE))}")
-        cells[header] = [_cell(row, metric) for _, row in frame.iterrows()]
-        best[header] = _is_best(frame[metric], metric)
+        cells[_header(metric)] = [_cell(row, metric) for _, row in frame.iterrows()]
+        best[_header(metric)] = _is_best(frame[metric], metric)
     return cells, best
 
 
@@ -242,6 +313,11 @@ def _money(value: float) -> str:
     return f"{value:,.{max(0, 3 - magnitude)}f}"
 
 
+def _bracketed(value: float, lo: float, hi: float, *, show: Callable[[float], str] | None = None) -> str:
+    show = show or _signed
+    return f"{show(value)} {_between(lo, hi, show)}".strip()
+
+
 def _between(lo: float, hi: float, show: Callable[[float], str]) -> str:
     return "" if math.isnan(lo) else f"[{show(lo)}, {show(hi)}]"
 
@@ -263,18 +339,27 @@ def _seeds(rows: pd.DataFrame, estimator: str) -> str:
 
 
 def _small_print(results: pd.DataFrame) -> list[str]:
-    rows = headline(results)
-    first, ceiling = rows.iloc[0], rows.loc[rows["metric"] == "spearman_ceiling", "value"]
-    limit = f" Zeros among the labels cap Spearman at {_plain(ceiling.iloc[0])}." if len(ceiling) else ""
+    rows, tests = headline(results), tests_of(results)
+    first, several = rows.iloc[0], f" The test from {tests[-1]}, the last of {len(tests)}." if tests else ""
     lines = [
-        f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.",
-        f"n = {rows['n'].max():,} rows of customer and cutoff.{limit}",
+        f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.{several}",
+        f"n = {rows['n'].max():,} rows of customer and cutoff.{_ceilings_said(rows)}",
         "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
         " ".join([_ORACLE_SAID] * bool((rows["estimator"] == "oracle").any()) + _gain_said(rows)),
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
         verdict(results),
     ]
     return [line for line in lines if line]
+
+
+def _ceilings_said(rows: pd.DataFrame) -> str:
+    said = {
+        CEILING: "Zeros among the labels cap Spearman at",
+        RELIABILITY: "split-half reliability of the labels puts a perfect predictor at about",
+    }
+    known = [metric for metric in said if _has(rows, "ceiling", metric)]
+    parts = "; ".join(f"{said[metric]} {_plain(_found(rows, 'ceiling', metric)[0])}" for metric in known)
+    return f" {parts[0].upper()}{parts[1:]}." if parts else ""
 
 
 def _gain_said(rows: pd.DataFrame) -> list[str]:

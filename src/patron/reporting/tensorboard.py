@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from patron.evaluation.metrics import decile_table
+from patron.evaluation.curves import decile_table
 from patron.reporting.plots import decile_figure
 
 MAX_EMBEDDED = 5_000  # the projector's page gets slow beyond
