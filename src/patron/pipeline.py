@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from patron.config import Config, dump
-from patron.estimators import EstimatorConfig, OracleConfig, Setting, build, is_seeded
+from patron.estimators import EstimatorConfig, OracleConfig, Setting, StackConfig, fit, is_seeded
 from patron.estimators.oracle import TARGETS
 from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
@@ -116,7 +116,9 @@ class Variant:
 def compare(experiment: Experiment, variants: Sequence[Variant], *, reference: str) -> pd.DataFrame:
     """The long table of `evaluate` of all variants at their seeds, each under its label; rows
     `<metric>_minus_<reference>` are paired."""
-    jobs = [(variant, seed) for variant in _able(experiment, variants) for seed in variant.seeds]
+    # A stack comes last: it need not fit again what was fitted for its own row.
+    able = sorted(_able(experiment, variants), key=lambda variant: isinstance(variant.fitted, StackConfig))
+    jobs = [(variant, seed) for variant in able for seed in variant.seeds]
     bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=not experiment.config.trainer.progress)
     parts = []
     for variant, seed in bar:
@@ -186,7 +188,7 @@ def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, se
         world=experiment.world,
     )  # fmt: skip
     past = experiment.db.only(config.tables).upto(fold.cutoff)
-    estimator = build(chosen, setting).fit(past, train=fold.train, val=fold.val, refit=fold.refit)
+    estimator = fit(chosen, setting, past, train=fold.train, val=fold.val, refit=fold.refit)
     estimator.save(here)
     predictions = estimator.predict(past, rows=fold.test).assign(fold=fold.name)
     if isinstance(estimator, Embedder):

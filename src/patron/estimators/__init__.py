@@ -11,9 +11,12 @@ from patron.estimators.components import build_component
 from patron.estimators.gnn import GNN, GNNConfig
 from patron.estimators.heuristics import LastWindow, LastWindowConfig, Zero, ZeroConfig
 from patron.estimators.lightgbm import LightGBM, LightGBMConfig
+from patron.estimators.once import fitted
 from patron.estimators.oracle import Oracle, OracleConfig
 from patron.estimators.rfm import RFM, RFMConfig
 from patron.estimators.stack import Stack, StackConfig
+from patron.tables.database import Database
+from patron.task.ltv import TaskTable
 
 __all__ = [
     "BTYD",
@@ -63,6 +66,16 @@ def build(config: EstimatorConfig, setting: Setting) -> Estimator:
             return Stack(config, setting)
         case component:
             return build_component(component, setting)
+
+
+def fit(
+    config: EstimatorConfig, setting: Setting, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable
+) -> Estimator:
+    """The estimator that `config` names, fitted; a component of a later stack is remembered for it."""
+    estimator = build(config, setting)
+    if isinstance(config, Plain | StackConfig):
+        return estimator.fit(db, train=train, val=val, refit=refit)
+    return fitted(estimator, config=config, setting=setting, db=db, train=train, val=val, refit=refit)
 
 
 def is_seeded(config: EstimatorConfig) -> bool:

@@ -34,6 +34,6 @@ def fitted(
     return done
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _done(job: _Job) -> Any:
     return job.estimator.fit(job.db, train=job.train, val=job.val, refit=job.refit)
