@@ -10,7 +10,7 @@ help:  ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/run.stamp  ## train the GNN and every baseline on a made-up shop and print the table (5 minutes)
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/python scripts/benchmark.py name=quick 'split.test=["2023-01-01"]' seeds=[0] results=runs readme=null
 
 test: $(VENV)/test.stamp  ## lint, type-check and run the tests
 	$(BIN)/ruff check .

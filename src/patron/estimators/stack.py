@@ -25,7 +25,7 @@ from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
 FUNCTIONALS = ("rank_score", "ltv_median", "ltv_mean", "p_active")
-SHARES = np.arange(0.1, 0.95, 0.1)  # of a component that comes in, that are tried
+SHARES = tuple(k / 10 for k in range(1, 11))  # of a component that comes in, that are tried; at 1 it is alone
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -113,7 +113,7 @@ def _weights(said: Mapping[str, pd.DataFrame], rows: TaskTable, *, functional: s
         if not advantage(loss, losses[best], customers=rows.frame["customer_id"]).is_clear:
             break
         blend = tried[best]
-        weights = {**{other: weight * (1 - share) for other, weight in weights.items()}, name: float(share)}
+        weights = {**{other: weight * (1 - share) for other, weight in weights.items() if share < 1}, name: share}
     return weights
 
 

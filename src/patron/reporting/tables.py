@@ -22,12 +22,12 @@ from patron.evaluation.metrics import FLAG_METRICS
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
 ORDER = (
     "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "gnn",
-    *ORACLES,
+    "boosted_gnn", "stack", *ORACLES,
 )  # fmt: skip
-MAIN = ("rfm", "btyd", "lightgbm", "gnn", "oracle")  # of which curves are drawn and means are said
+MAIN = ("rfm", "btyd", "lightgbm", "gnn", "stack", "oracle")  # of which curves are drawn and means are said
 PRINTED = {
     "zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN",
-    "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
+    "boosted_gnn": "boosted GNN", "stack": "stack", "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
     "gnn_co_shoppers": "GNN, co-shoppers alone", "oracle": "oracle", "oracle_past": "oracle that knows the past",
 }  # fmt: skip
 SPLITS = {

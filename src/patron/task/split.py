@@ -24,8 +24,8 @@ from patron.task.ltv import TaskConfig, TaskTable, concat, labelled, population
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TemporalConfig:
-    """Rolling cutoffs. Null `train` steps back `step_days` at a time while `min_history_days` (null: one horizon)
-    remain."""
+    """Rolling cutoffs. Null `train` steps back `step_days` at a time while `min_history_days` (null: a third of the
+    horizon) remain."""
 
     name: Literal["temporal"]
     test: tuple[date, ...]
@@ -98,7 +98,7 @@ def plan(db: Database, *, task: TaskConfig, split: TemporalConfig, test: date) -
     horizon = task.horizon
     latest = horizon.before(test)
     earliest = db.first_day
-    needed = split.min_history_days or horizon.days_after(earliest)
+    needed = split.min_history_days or horizon.days_after(earliest) // 3
     refit = split.train or _steps(latest, earliest=earliest, needed=needed, split=split)
     if split.validation == "customers":
         chosen = Plan(refit, None, refit, test)
