@@ -73,6 +73,6 @@ def test_every_kind_makes_a_model_and_all_its_weights_learn(kind: Numeric, colum
     model.start_at(torch.rand(20))
     torch.nn.init.normal_(model.wide.weight)
     out = model.eval()({"customer": torch.randn(20, columns)}, {})
-    assert out.shape == (20, config.members, model.head.out)
+    assert out.shape == (20, model.head.out)
     out.square().sum().backward()
     assert [name for name, weight in model.named_parameters() if weight.grad is None] == []

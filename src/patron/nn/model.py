@@ -8,7 +8,6 @@ from typing import Annotated
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
-from tabm import EnsembleView, LinearBatchEnsemble, LinearEnsemble
 from torch import Tensor, nn
 
 from patron.graph.edges import EdgeType
@@ -22,15 +21,14 @@ from patron.nn.numeric import Numeric, NumericEncoder
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelConfig:
-    """Width, depth in hops, dropout of hidden units and of the customers' own features, the encoder of these, number of
-    readouts that are trained side by side, head, and the weight of the loss at other horizons, if the task has some."""
+    """Width, depth in hops, dropout of hidden units and of the customers' own features, the encoder of these, head, and
+    the weight of the loss at other horizons, if the task has some."""
 
     channels: Annotated[int, Field(gt=0)]
     num_layers: Annotated[int, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     input_dropout: Annotated[float, Field(ge=0, lt=1)]
     numeric: Numeric
-    members: Annotated[int, Field(gt=0)]
     head: HeadConfig
     auxiliary_weight: Annotated[float, Field(ge=0)]
 
@@ -39,9 +37,7 @@ class LTVModel(nn.Module):
     """Customers of a snapshot -> outputs of the head.
 
     The engineered features reach the head three times: through the graph, past it into the readout, and by one linear
-    map straight to the outputs, "wide and deep" (Cheng et al. 2016), so that the graph can only add. The members of the
-    readout share graph and weights, but for a scaling of each (TabM; Gorishniy, Kotelnikov & Babenko 2025), learn each
-    by its own loss, and predict together.
+    map straight to the outputs, "wide and deep" (Cheng et al. 2016), so that the graph can only add.
     """
 
     def __init__(
@@ -61,16 +57,11 @@ class LTVModel(nn.Module):
             self.gnn = HeteroSAGE(edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout)
         self.skip = nn.Linear(widths["customer"], channels)
         self.head = build_head(config.head)
-        self.members = config.members
         self.readout = nn.Sequential(
-            nn.LayerNorm(2 * channels),
-            EnsembleView(k=config.members),
-            _mixing(2 * channels, channels, members=config.members),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
+            nn.LayerNorm(2 * channels), nn.Linear(2 * channels, channels), nn.ReLU(), nn.Dropout(config.dropout)
         )
         self.auxiliary, self.auxiliary_weight = Auxiliary(horizons), config.auxiliary_weight
-        self.out = LinearEnsemble(channels, self.head.out + horizons, k=config.members)
+        self.out = nn.Linear(channels, self.head.out + horizons)
         self.wide = nn.Linear(widths["customer"], self.head.out + horizons, bias=False)
 
     @torch.no_grad()
@@ -84,21 +75,14 @@ class LTVModel(nn.Module):
 
     def embed(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
         """{type: [N, width]}, {edge: what comes in} -> one embedding a customer [N, channels]."""
-        return self._read({**x_dict, "customer": self.numeric(x_dict["customer"])}, edges).mean(dim=1)
+        return self._read({**x_dict, "customer": self.numeric(x_dict["customer"])}, edges)
 
     def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
-        """{type: [N, width]}, {edge: what comes in} -> of each member, outputs of the head, then of the other horizons:
-        [N, members, head.out + H]."""
+        """{type: [N, width]}, {edge: what comes in} -> outputs of the head, then of the other horizons: [N, head.out +
+        H]."""
         own = self.numeric(x_dict["customer"])
-        return self.out(self._read({**x_dict, "customer": own}, edges)) + self.wide(own)[:, None]
+        return self.out(self._read({**x_dict, "customer": own}, edges)) + self.wide(own)
 
     def _read(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
         graph = self.gnn(self.encoders(x_dict), edges)  # [N, channels]
-        return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))  # [N, members, channels]
-
-
-def _mixing(width: int, channels: int, *, members: int) -> nn.Module:
-    # One member alone has nobody to differ from.
-    if members == 1:
-        return nn.Linear(width, channels)
-    return LinearBatchEnsemble(width, channels, k=members, scaling_init=("normal", "ones"))
+        return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))

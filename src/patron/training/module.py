@@ -15,8 +15,6 @@ from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
 
-KNOWN = ("y", "offset", "auxiliary")  # of the rows of a snapshot
-
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrainerConfig:
@@ -39,23 +37,16 @@ class TrainerConfig:
 
 def said(model: LTVModel, shot: HeteroData) -> Tensor:
     """Outputs of the head for the `rows` of a snapshot, moved by their `offset` [B], in units of log1p of spend, if it
-    carries one: the mean of the members [B, head.out]."""
-    store = shot["customer"]
-    out = model(shot.x_dict, incoming(shot))[store.rows].mean(dim=1)[:, : model.head.out]
-    return model.head.moved(out, store.offset) if "offset" in store else out
+    carries one: [B, head.out]."""
+    return _all_said(model, shot)[0]
 
 
-def loss_of_each(model: LTVModel, shot: HeteroData) -> Tensor:
-    """The mean loss of the members for the `rows` of a snapshot, each for what it says alone; and beside that of the
-    head, by its weight, that of the other horizons: []."""
+def _all_said(model: LTVModel, shot: HeteroData) -> tuple[Tensor, Tensor]:
+    # Outputs of the head, and those of the other horizons.
     store, width = shot["customer"], model.head.out
-    every = model(shot.x_dict, incoming(shot))[store.rows].flatten(0, 1)  # [B * members, head.out + H]
-    known = {name: store[name].repeat_interleave(model.members, dim=0) for name in KNOWN if name in store}
-    out = model.head.moved(every[:, :width], known["offset"]) if "offset" in known else every[:, :width]
-    loss = model.head.loss(out, known["y"].log1p())
-    if model.auxiliary.number:
-        loss = loss + model.auxiliary_weight * model.auxiliary.loss(every[:, width:], known["auxiliary"].log1p())
-    return loss
+    out = model(shot.x_dict, incoming(shot))[store.rows]
+    of_head = model.head.moved(out[:, :width], store.offset) if "offset" in store else out[:, :width]
+    return of_head, out[:, width:]
 
 
 class LTVModule(pl.LightningModule):
@@ -73,7 +64,10 @@ class LTVModule(pl.LightningModule):
         return said(self.model, shot)
 
     def training_step(self, shot: HeteroData, _: int) -> Tensor:
-        loss = loss_of_each(self.model, shot)
+        model, (out, others) = self.model, _all_said(self.model, shot)
+        loss = model.head.loss(out, shot["customer"].y.log1p())
+        if model.auxiliary.number:
+            loss = loss + model.auxiliary_weight * model.auxiliary.loss(others, shot["customer"].auxiliary.log1p())
         self.log("train_loss", loss, batch_size=1)
         return loss
 
