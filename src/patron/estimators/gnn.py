@@ -85,7 +85,8 @@ class GNN(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out, head = self._apply(db, rows, outputs), self.trained.model.head
+        # In float64, where it does not show which rows stand beside a row.
+        out, head = self._apply(db, rows, outputs).double(), self.trained.model.head
         return predictions(
             rows,
             mean=head.mean(out),
