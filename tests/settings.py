@@ -62,6 +62,7 @@ def with_dropout(model: ModelConfig, share: float) -> ModelConfig:
 SMALL = _composed()
 ESTIMATORS = {name: small(SMALL.estimators[name]) for name in NAMES}
 GNNS = [name for name, config in ESTIMATORS.items() if isinstance(config, GNNConfig)]
+OTHER_HEADS = set(GNNS) - {"gnn"}  # they differ in their head alone
 HELD_OUT = CustomersConfig("customers", cutoff=date(2021, 3, 1), folds=3)
 
 

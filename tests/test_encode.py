@@ -63,6 +63,42 @@ def test_units_do_not_matter() -> None:
     assert len(set(euros)) == 4
 
 
+def sizes(train: list[float], asked: list[float]) -> list[float]:
+    encoder = fit_encoder(pd.DataFrame({"x": train}))
+    return encode(encoder, pd.DataFrame({"x": asked}))[:, 1].tolist()
+
+
+def test_sizes_by_hand() -> None:
+    """The usual is 1, the median of what is not 0: sizes 0, 0, log 2, log 2 and 3 log 2, about their mean log 2. A debt
+    is as far below nothing as a credit is above."""
+    train, log2 = [0.0, 1.0, 7.0, 0.0, 1.0], np.log(2)
+    expected = (np.array([0, 1, 3]) - 1) * log2 / (np.sqrt(6 / 5) * log2)
+    assert sizes(train, [0.0, 1.0, 7.0]) == pytest.approx(expected, abs=1e-6)
+    minus, zero, plus = sizes([-3.0, 0.0, 3.0], [-3.0, 0.0, 3.0])
+    assert [minus, zero] == pytest.approx([-plus, 0.0], abs=1e-6)
+    assert plus == pytest.approx(np.sqrt(3 / 2), abs=1e-6)
+
+
+def test_sizes_tell_large_from_larger_and_stay_among_those_seen() -> None:
+    """Where ranks say next to nothing; not beyond the largest ever seen, and of what is unknown nothing."""
+    train = [1.0] * 50 + [2.0] * 48 + [100.0, 10_000.0]
+    large, larger, beyond, unknown = sizes(train, [100.0, 10_000.0, 1e300, NAN])
+    assert larger - large > 5
+    assert beyond == larger
+    assert unknown == 0
+
+
+def test_sizes_are_blind_to_units() -> None:
+    train, asked = [0.0, 1.0, 3.0, 8.0], [0.0, 1.0, 2.0, 5.0, 9.0]
+    cents = sizes([100 * x for x in train], [100 * x for x in asked])
+    assert cents == pytest.approx(sizes(train, asked), abs=1e-6)
+
+
+def test_two_values_have_no_sizes() -> None:
+    """A flag is one already."""
+    assert fit_encoder(pd.DataFrame({"x": [0.0, 1.0, 1.0], "y": [0.0, 1.0, 2.0]})).sizes.keys() == {"y"}
+
+
 def test_what_is_missing_is_zero_with_a_flag() -> None:
     encoder = fit_encoder(pd.DataFrame({"gap": [NAN, 5.0, 7.0, NAN]}))
     encoded = encode(encoder, pd.DataFrame({"gap": [NAN, 5.0, 7.0]}))
@@ -102,7 +138,7 @@ def test_columns_that_do_not_vary_are_dropped() -> None:
 def test_width_is_that_of_the_result() -> None:
     encoder = fit_encoder(make_train())
     encoded = encode(encoder, make_train())
-    assert encoder.width == 2 + 1 + 3  # two numbers, the flag of the gap, three words
+    assert encoder.width == 2 + 1 + 1 + 3  # two numbers, the size of the spend, the flag of the gap, three words
     assert encoded.shape == (5, encoder.width)
     assert encoded.dtype == np.float32
     assert np.isfinite(encoded).all()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from newcomer import SHARED, composed
 from pandas.testing import assert_frame_equal
-from settings import ESTIMATORS, SMALL, TEST, fit
+from settings import ESTIMATORS, OTHER_HEADS, SMALL, TEST, fit
 
 from patron.config import Config, load
 from patron.days import Horizon, midnight
@@ -218,7 +218,7 @@ def test_last_outcome_reads_the_past_only(priced: Database) -> None:
 
 
 @pytest.mark.parametrize("target", ["churn", "orders", "order_value"])
-@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"zero", "gnn_quantile"}))
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"zero", *OTHER_HEADS}))
 def test_every_estimator_ranks_a_target_that_is_no_total(
     name: str, target: Target, priced: Database, tmp_path: Path
 ) -> None:
@@ -264,7 +264,7 @@ def test_the_chance_of_a_purchase_by_hand() -> None:
 SEEN = ("order_items", "products")
 
 
-@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"gnn_quantile"}))
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - OTHER_HEADS))
 def test_a_table_that_is_left_out_changes_no_prediction(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
     """Other returns, campaigns and categories: the labels are held, all else is as it was."""
     other = Database(
@@ -278,7 +278,7 @@ def test_a_table_that_is_left_out_changes_no_prediction(name: str, shop: Databas
     assert_frame_equal(one, two, check_exact=True)
 
 
-@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"gnn_quantile"}))
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - OTHER_HEADS))
 def test_customers_and_orders_alone_are_enough(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
     bare = shop.only([])
     predicted = fit(name, bare, fold=fold, folder=tmp_path).predict(bare.upto(TEST), rows=fold.test)

@@ -17,12 +17,10 @@ from torch_geometric.data import HeteroData
 
 from patron.days import midnight
 from patron.estimators.base import Setting, Stored, predictions
-from patron.estimators.boosting import fourth_root
 from patron.estimators.conformal import Conformal
 from patron.features.asof import (
     FeatureSpec,
     customer_features,
-    design,
     order_features,
     product_features,
     require_known,
@@ -34,7 +32,7 @@ from patron.graph.build import GraphConfig, build
 from patron.graph.edges import is_echo
 from patron.graph.snapshot import snapshot
 from patron.nn.gnn import reach
-from patron.nn.heads import Head, RankedConfig, Start, as_numpy, at_level
+from patron.nn.heads import Head, Start, as_numpy, at_level
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
@@ -77,8 +75,7 @@ class GNN(Stored):
     """HeteroConv of SAGEConv on the purchase graph. Early stopping chooses the number of steps, then it learns from
     all closed cutoffs.
 
-    The head is calibrated on the validation rows before that, while it does not know them. One that is `ranked` starts
-    from the pace of the past, as LightGBM does.
+    The head is calibrated on the validation rows before that, while it does not know them.
     """
 
     corrects = False  # whether the net begins as a correction of 0, and sees what it corrects
@@ -118,7 +115,8 @@ class GNN(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out = self.apply(db, rows, outputs)
+        # In float64, where it does not show which rows stand beside a row.
+        out = self.apply(db, rows, outputs).double()
         return self.intervals.apply(_said(self.trained.model.head, out, rows), rows)
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
@@ -126,12 +124,8 @@ class GNN(Stored):
         return as_numpy(self.apply(db, rows, embedded))
 
     def begin(self, db: Database, rows: TaskTable) -> Rows:
-        """The rows with the start that they have when something is predicted of them."""
-        if not isinstance(self.config.model.head, RankedConfig):
-            return Rows(rows, None)
-        unknown = np.zeros(len(rows))
-        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0).to_numpy()
-        return Rows(rows, Start(fourth_root(pace) if rows.is_total else unknown, unknown, unknown))
+        """The rows with the start that they have when something is predicted of them: here none."""
+        return Rows(rows, None)
 
     def _tune(self, db: Database, *, start: _Trained, train: Rows, val: Rows) -> Fitted:
         setting = self.setting

@@ -1,7 +1,7 @@
 """LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone, on
 what a customer's own row says, on all of them, or with what the other buyers of the same products did."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal, Self, get_args
@@ -25,7 +25,7 @@ from patron.task.ltv import TaskTable
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LightGBMConfig:
-    """`params` are LightGBM's own. The number of trees is chosen on the validation rows, at most `max_trees`.
+    """`params` are LightGBM's own. The number of trees is chosen on customers held out, at most `max_trees`.
 
     `features`: rfm is five columns; flat is attributes, rfm and windows, nothing of products or other customers; all is
     every group of the run's features; twohop adds the two-hop aggregates to those.
@@ -83,14 +83,15 @@ class Decoder:
 class LightGBM(Stored):
     """Boosted trees on several views of spend: one ranks, two make a hurdle model, one gives a mean.
 
-    Validation rows choose the number of trees. What the customers of all closed windows were left with, each of them
-    held out once, turns them into a distribution: there are many more of them than on the validation rows, and whoever
+    The customers of all closed windows, each of them held out once, choose the number of trees, and what is left of
+    them turns what is said into a distribution: they are many more than the rows of the validation window, and whoever
     learns from the same windows knows their seasons, as the final boosters do.
     """
 
     spec: FeatureSpec
     words: Encoder
-    tuned: Boosted
+    trees: dict[Name, int]
+    tuned: Boosted  # that learned from `train` alone
     final: Boosted
     known: Said  # of the rows of `refit`, by boosters that had not learned from their customers
     decoder: Decoder
@@ -104,12 +105,11 @@ class LightGBM(Stored):
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         first = train.at(train.cutoffs[0])
         self.words = fit_encoder(self._design(db, first).select_dtypes(exclude="number"))
-        most = dict.fromkeys(get_args(Name), self.config.max_trees)
-        self.tuned = self._boost(db, rows=train, trees=most, val=val)
-        self.final = self._boost(db, rows=refit, trees=self.tuned.trees)
-        self.known = self.cross_fitted(db, rows=refit)
+        self.known, self.trees = self._cross_validated(db, rows=refit)
         self.decoder = Decoder.fit(self.known, refit)
         self.intervals = Conformal.fit(self.decoder.frame(self.known, refit), refit)
+        self.tuned = self._boost(db, rows=train, trees=self.trees)
+        self.final = self._boost(db, rows=refit, trees=self.trees)
         out_of_time = self.tuned.say(self.matrix(db, val)).at_level(val.label)
         self.held_out = self.intervals.apply(self.decoder.frame(out_of_time, val), val)
         return self
@@ -125,12 +125,27 @@ class LightGBM(Stored):
     def cross_fitted(self, db: Database, *, rows: TaskTable) -> Said:
         """What is said of labelled `rows` by boosters that learned from the other customers among them, with as many
         trees as were chosen in `fit`."""
-        matrix, part = self.matrix(db, rows), rows.bucket(PARTS)
-        said = Said(*(np.empty(len(rows)) for _ in range(4)))
-        for held_out in (part == k for k in range(PARTS)):
-            boosted = self._boost(db, rows=rows.where(~held_out), trees=self.tuned.trees)
-            for name, values in vars(boosted.say(matrix.where(held_out))).items():
-                getattr(said, name)[held_out] = values
+        return self._held_out(db, rows=rows, boost=lambda others, _: self._boost(db, rows=others, trees=self.trees))
+
+    def _cross_validated(self, db: Database, *, rows: TaskTable) -> tuple[Said, dict[Name, int]]:
+        # The same with the number of trees that each part of the customers likes best, and the mean of these numbers.
+        most, liked = dict.fromkeys(get_args(Name), self.config.max_trees), []
+
+        def boost(others: TaskTable, part: TaskTable) -> Boosted:
+            boosted = self._boost(db, rows=others, trees=most, valid=part)
+            liked.append(boosted.trees)
+            return boosted
+
+        said = self._held_out(db, rows=rows, boost=boost)
+        return said, {name: round(sum(trees[name] for trees in liked) / PARTS) for name in most}
+
+    def _held_out(self, db: Database, *, rows: TaskTable, boost: Callable[[TaskTable, TaskTable], Boosted]) -> Said:
+        said, part = Said(*(np.empty(len(rows)) for _ in range(4))), rows.bucket(PARTS)
+        for here in (part == k for k in range(PARTS)):
+            held_out = rows.where(here)
+            boosted = boost(rows.where(~here), held_out)
+            for name, values in vars(boosted.say(self.matrix(db, held_out))).items():
+                getattr(said, name)[here] = values
         return said
 
     def _design(self, db: Database, rows: TaskTable) -> pd.DataFrame:
@@ -153,12 +168,12 @@ class LightGBM(Stored):
         return Matrix(np.hstack([features.select_dtypes("number").to_numpy(), words]), known)
 
     def _boost(
-        self, db: Database, *, rows: TaskTable, trees: Mapping[Name, int], val: TaskTable | None = None
+        self, db: Database, *, rows: TaskTable, trees: Mapping[Name, int], valid: TaskTable | None = None
     ) -> Boosted:
         params: dict[str, Any] = {**self.config.params, "seed": self.setting.seed}
-        valid = None if val is None else (self.matrix(db, val), val)
+        check = None if valid is None else (self.matrix(db, valid), valid)
         return boost(
-            self.matrix(db, rows), rows, params=params, trees=trees, valid=valid, patience=self.config.patience
+            self.matrix(db, rows), rows, params=params, trees=trees, valid=check, patience=self.config.patience
         )
 
 

@@ -1,8 +1,9 @@
 """Columns become numbers that a neural net can take, by statistics of the rows it is trained on and of nothing else.
 
 A number becomes its normal score: its mid-rank among the values seen in training, through the inverse normal. That is
-blind to units and outliers, and a mass of zeros stays one point in the middle of its ranks. What is missing becomes 0
-with a flag of its own.
+blind to units and outliers, and a mass of zeros stays one point in the middle of its ranks. Beside it stands its size,
+the log of how many times the usual it is, for ranks do not tell a large customer from one ten times as large. What is
+missing becomes 0 with a flag of its own.
 """
 
 from collections.abc import Mapping
@@ -16,18 +17,34 @@ MAX_KNOTS = 1_000  # quantiles kept of a column
 
 
 @dataclass(frozen=True)
+class Size:
+    """The size of a value is log1p of how many times `unit` it is, with its sign; `centre` and `spread` are mean and
+    standard deviation of the sizes in training."""
+
+    unit: float
+    centre: float
+    spread: float
+
+
+@dataclass(frozen=True)
 class Encoder:
-    """What training rows looked like: per numeric column its values and their mid-ranks in (0, 1); per text column
-    its vocabulary."""
+    """What training rows looked like: per numeric column its values and their mid-ranks in (0, 1), and the sizes of one
+    with more than two values; per text column its vocabulary."""
 
     knots: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    sizes: Mapping[str, Size]
     flagged: tuple[str, ...]
     vocabulary: Mapping[str, tuple[str, ...]]
 
     @property
     def width(self) -> int:
         """Number of columns of what `encode` returns."""
-        return len(self.knots) + len(self.flagged) + sum(len(words) for words in self.vocabulary.values())
+        return (
+            len(self.knots)
+            + len(self.sizes)
+            + len(self.flagged)
+            + sum(len(words) for words in self.vocabulary.values())
+        )
 
 
 def fit_encoder(frame: pd.DataFrame, *, max_words: int = 8) -> Encoder:
@@ -40,15 +57,20 @@ def fit_encoder(frame: pd.DataFrame, *, max_words: int = 8) -> Encoder:
     gaps = {name: bool(frame[name].isna().any()) for name in distinct}
     varied = [name for name in distinct if distinct[name] > 0 and distinct[name] + gaps[name] > 1]
     knots = {n: _knots(numbers[n].to_numpy(np.float64)) for n in varied if n in numbers and distinct[n] > 1}
+    sizes = {n: _size(numbers[n].to_numpy(np.float64)) for n in knots if distinct[n] > 2}
     flagged = tuple(name for name in varied if name in numbers and gaps[name])
     vocabulary = {name: _words(frame[name], limit=max_words) for name in varied if name not in numbers}
-    return Encoder(knots, flagged, vocabulary)
+    return Encoder(knots, sizes, flagged, vocabulary)
 
 
 def encode(encoder: Encoder, frame: pd.DataFrame) -> np.ndarray:
-    """`frame` as [n, encoder.width] float32: normal scores, missing flags, one-hot words; unseen and missing words are
-    all 0."""
+    """`frame` as [n, encoder.width] float32: normal scores, sizes, missing flags, one-hot words; unseen and missing
+    words are all 0."""
     parts = [_normal_scores(frame[name].to_numpy(np.float64), *knots) for name, knots in encoder.knots.items()]
+    parts += [
+        _standard_sizes(frame[name].to_numpy(np.float64), size, seen=encoder.knots[name][0])
+        for name, size in encoder.sizes.items()
+    ]
     parts += [frame[name].isna().to_numpy(np.float32) for name in encoder.flagged]
     parts += [
         frame[name].isin([word]).to_numpy(np.float32) for name, words in encoder.vocabulary.items() for word in words
@@ -65,6 +87,22 @@ def _knots(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _normal_scores(values: np.ndarray, seen: np.ndarray, rank: np.ndarray) -> np.ndarray:
     return np.nan_to_num(ndtri(np.interp(values, seen, rank)), nan=0.0)
+
+
+def _size(values: np.ndarray) -> Size:
+    known = np.sort(values[~np.isnan(values)])  # sums do not depend on the order of the rows
+    unit = float(np.median(np.abs(known[known != 0])))  # the usual: the sizes are blind to units
+    sizes = _sizes(known, unit)
+    return Size(unit, float(sizes.mean()), max(float(sizes.std()), 1e-9))
+
+
+def _sizes(values: np.ndarray, unit: float) -> np.ndarray:
+    return np.asarray(np.sign(values) * np.log1p(np.abs(values) / unit))
+
+
+def _standard_sizes(values: np.ndarray, size: Size, *, seen: np.ndarray) -> np.ndarray:
+    sizes = _sizes(np.clip(values, seen[0], seen[-1]), size.unit)
+    return np.nan_to_num((sizes - size.centre) / size.spread, nan=0.0)
 
 
 def _words(texts: pd.Series, *, limit: int) -> tuple[str, ...]:

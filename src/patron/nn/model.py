@@ -16,17 +16,19 @@ from patron.nn.auxiliary import Auxiliary
 from patron.nn.encoders import NodeEncoders
 from patron.nn.gnn import HeteroSAGE, reach
 from patron.nn.heads import HeadConfig, build_head
+from patron.nn.numeric import Numeric, NumericEncoder
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ModelConfig:
-    """Width, depth in hops, dropout of hidden units and of the customers' own features, head, and the weight of the
-    loss at other horizons, if the task has some."""
+    """Width, depth in hops, dropout of hidden units and of the customers' own features, the encoder of these, head, and
+    the weight of the loss at other horizons, if the task has some."""
 
     channels: Annotated[int, Field(gt=0)]
     num_layers: Annotated[int, Field(ge=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     input_dropout: Annotated[float, Field(ge=0, lt=1)]
+    numeric: Numeric
     head: HeadConfig
     auxiliary_weight: Annotated[float, Field(ge=0)]
 
@@ -43,6 +45,8 @@ class LTVModel(nn.Module):
     ) -> None:
         super().__init__()
         channels = config.channels
+        self.numeric = NumericEncoder(config.numeric, columns=widths["customer"], dropout=config.input_dropout)
+        widths = {**widths, "customer": self.numeric.width}
         with warnings.catch_warnings():
             # PyG warns of types without incoming edges, which have a self path, torch of types without features.
             warnings.simplefilter("ignore", UserWarning)
@@ -51,7 +55,6 @@ class LTVModel(nn.Module):
                 {kind: width for kind, width in widths.items() if kind in heard}, channels=channels
             )
             self.gnn = HeteroSAGE(edge_types, channels=channels, num_layers=config.num_layers, dropout=config.dropout)
-        self.input_dropout = nn.Dropout(config.input_dropout)
         self.skip = nn.Linear(widths["customer"], channels)
         self.head = build_head(config.head)
         self.readout = nn.Sequential(
@@ -78,11 +81,14 @@ class LTVModel(nn.Module):
 
     def embed(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
         """{type: [N, width]}, {edge: what comes in} -> one embedding a customer [N, channels]."""
-        graph = self.gnn(self.encoders(x_dict), edges)  # [N, channels]
-        return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))
+        return self._read({**x_dict, "customer": self.numeric(x_dict["customer"])}, edges)
 
     def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
         """{type: [N, width]}, {edge: what comes in} -> outputs of the head, then of the other horizons: [N, head.out +
         H]."""
-        seen = {**x_dict, "customer": self.input_dropout(x_dict["customer"])}
-        return self.out(self.embed(seen, edges)) + self.wide(seen["customer"])
+        own = self.numeric(x_dict["customer"])
+        return self.out(self._read({**x_dict, "customer": own}, edges)) + self.wide(own)
+
+    def _read(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
+        graph = self.gnn(self.encoders(x_dict), edges)  # [N, channels]
+        return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))

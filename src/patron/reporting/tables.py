@@ -27,7 +27,8 @@ ORDER = (
 MAIN = ("rfm", "btyd", "lightgbm", "gnn", "stack", "oracle")  # of which curves are drawn and means are said
 PRINTED = {
     "zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN",
-    "boosted_gnn": "boosted GNN", "stack": "stack", "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
+    "boosted_gnn": "boosted GNN", "stack": "stack", "lightgbm_flat": "LightGBM, flat table",
+    "lightgbm_twohop": "LightGBM + two hops",
     "gnn_co_shoppers": "GNN, co-shoppers alone", "oracle": "oracle", "oracle_past": "oracle that knows the past",
 }  # fmt: skip
 SPLITS = {

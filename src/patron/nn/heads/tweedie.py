@@ -48,4 +48,4 @@ class TweedieHead(ByResiduals):
 
     def location(self, out: Tensor) -> Tensor:
         """log1p of expected spend: [B, 1] -> [B]."""
-        return torch.log1p(self.average * torch.exp(out[:, 0].float()))
+        return torch.log1p(self.average * torch.exp(out[:, 0]))
