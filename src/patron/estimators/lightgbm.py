@@ -125,7 +125,7 @@ class LightGBM(Stored):
     def cross_fitted(self, db: Database, *, rows: TaskTable) -> Said:
         """What is said of labelled `rows` by boosters that learned from the other customers among them, with as many
         trees as were chosen in `fit`."""
-        matrix, part = self.matrix(db, rows), rows.bucket(PARTS)
+        matrix, part = self.matrix(db, rows), rows.parts(PARTS)
         said = Said(*(np.empty(len(rows)) for _ in range(4)))
         for held_out in (part == k for k in range(PARTS)):
             boosted = self._boost(db, rows=rows.where(~held_out), trees=self.tuned.trees)
@@ -176,7 +176,7 @@ def _share(said: Said, rows: TaskTable, *, rank_map: RankMap) -> float:
 
 def _median_losses(root: np.ndarray, rows: TaskTable) -> np.ndarray:
     # Absolute errors of medians whose residuals are those of the other half of the customers.
-    first, losses = rows.bucket(2) == 0, np.empty(len(rows))
+    first, losses = rows.parts(2) == 0, np.empty(len(rows))
     location = _log_spend(root)
     for half in (first, ~first):
         residuals = Residuals.fit(location[~half], rows.label[~half])
