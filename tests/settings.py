@@ -13,7 +13,16 @@ import pandas as pd
 from hydra import compose, initialize_config_dir
 
 from patron.config import BenchmarkConfig, load
-from patron.estimators import Estimator, EstimatorConfig, GNNConfig, LightGBMConfig, Setting, build
+from patron.estimators import (
+    BoostedGNNConfig,
+    Estimator,
+    EstimatorConfig,
+    GNNConfig,
+    LightGBMConfig,
+    Setting,
+    StackConfig,
+    build,
+)
 from patron.nn.model import ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
@@ -48,10 +57,22 @@ def small(config: EstimatorConfig) -> EstimatorConfig:
     """`config` with little to fit, and without the values that are tuned."""
     match config:
         case GNNConfig():
-            return replace(config, model=replace(with_dropout(config.model, 0.1), channels=8, num_layers=2))
+            return replace(config, model=_small_model(config.model))
         case LightGBMConfig():
-            return replace(config, max_trees=30, patience=5, params={**config.params, **TREES})
+            return _small_trees(config)
+        case BoostedGNNConfig():
+            return replace(config, lightgbm=_small_trees(config.lightgbm), model=_small_model(config.model))
+        case StackConfig():
+            return replace(config, components={name: small(part) for name, part in config.components.items()})
     return config
+
+
+def _small_trees(config: LightGBMConfig) -> LightGBMConfig:
+    return replace(config, max_trees=30, patience=5, params={**config.params, **TREES})
+
+
+def _small_model(config: ModelConfig) -> ModelConfig:
+    return replace(with_dropout(config, 0.1), channels=8, num_layers=2)
 
 
 def with_dropout(model: ModelConfig, share: float) -> ModelConfig:
@@ -82,6 +103,7 @@ def fit(name: str, db: Database, *, fold: Fold, folder: Path, seed: int = 0, **t
 
 
 def rows_for(customers: list[Any], *, cutoffs: tuple[date, ...]) -> TaskTable:
-    """Rows without labels: each of `customers` at each of `cutoffs`."""
+    """Rows without labels: each of `customers` at each of `cutoffs`, in no slice."""
     pairs = [(customer, pd.Timestamp(cutoff).as_unit("us")) for cutoff in cutoffs for customer in customers]
-    return TaskTable(pd.DataFrame(pairs, columns=["customer_id", "cutoff"]), SMALL.task.horizon)
+    frame = pd.DataFrame(pairs, columns=["customer_id", "cutoff"])
+    return TaskTable(frame.assign(slice_one_order=False, slice_dormant=False), SMALL.task.horizon)

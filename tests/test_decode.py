@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from patron.decode import LEVELS, MeanCorrection, Residuals, interpolated
+from patron.decode import LEVELS, MeanCorrection, RankMap, Residuals, interpolated
 
 SIGMA = 0.8
 
@@ -165,3 +165,29 @@ def test_interpolated_spend_is_not_negative() -> None:
     quantiles = np.array([[-3.0, -1.0, 1.0], [0.0, 0.0, 0.0]])
     spend = interpolated(quantiles, levels=np.array([0.1, 0.5, 0.9]), at=np.array([0.1, 0.5, 0.9]))
     assert_allclose(spend, [[0, 0, np.expm1(1)], [0, 0, 0]])
+
+
+# From one scale to another
+
+
+def test_a_rank_map_by_hand() -> None:
+    """The k-th of the scores becomes the k-th of the scale, linear between, flat beyond the ends."""
+    mapped = RankMap.fit(np.array([3.0, 1.0, 2.0]), np.array([10.0, 40.0, 20.0]))
+    assert_allclose(mapped(np.array([1.0, 2.0, 3.0, 1.5, 2.25])), [10, 20, 40, 15, 25])
+    assert_allclose(mapped(np.array([-9.0, 9.0])), [10, 40])
+
+
+def test_a_rank_map_gives_the_distribution_of_the_scale() -> None:
+    rng = np.random.default_rng(0)
+    score, scale = rng.normal(size=3_000), rng.lognormal(3, 1, 3_000)
+    mapped = RankMap.fit(score, scale)(score)
+    assert len(RankMap.fit(score, scale).score) == 500
+    levels = np.linspace(0.02, 0.98, 25)
+    assert_allclose(np.quantile(mapped, levels), np.quantile(scale, levels), rtol=0.01)
+    assert (np.diff(mapped[np.argsort(score)]) >= 0).all()
+
+
+def test_a_rank_map_of_a_score_that_does_not_vary_is_finite() -> None:
+    mapped = RankMap.fit(np.zeros(50), np.arange(50.0))(np.array([-1.0, 0.0, 1.0]))
+    assert (np.diff(mapped) >= 0).all()
+    assert np.isfinite(mapped).all()

@@ -204,12 +204,9 @@ def test_tweedie_does_not_know_who_is_active() -> None:
 
 
 @EVERY
-def test_a_row_moves_by_its_own_offset(config: HeadConfig) -> None:
-    """Where all pay, the location moves by the offset, in units of log1p of spend."""
-    head, out = started(config, 100 * spend(200, zeros=0.0))
-    by = torch.linspace(-1, 1, 200, dtype=torch.float64)
-    assert_allclose(head.location(head.moved(out, by)) - head.location(out), by, atol=0.02)
-    assert torch.equal(head.moved(out, 0.0), out)
+def test_a_head_that_starts_at_the_average_starts_nowhere_else(config: HeadConfig) -> None:
+    with pytest.raises(NotImplementedError, match="use the head 'ranked'"):
+        build_head(config).offset(None)
 
 
 @EVERY

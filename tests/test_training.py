@@ -211,9 +211,9 @@ def test_refit_changes_the_model_and_keeps_no_dropout(tmp_path: Path) -> None:
 
 def test_an_offset_moves_what_is_said_of_its_row() -> None:
     model, moved = new_model(), VAL[0].clone()
-    moved["customer"].offset = torch.linspace(-1, 1, 50)
-    locations = [model.head.location(outputs(model, [each])) for each in (VAL[0], moved)]
-    torch.testing.assert_close(locations[1] - locations[0], moved["customer"].offset)
+    moved["customer"].offset = torch.linspace(-1, 1, 50)[:, None]
+    said = [outputs(model, [each]) for each in (VAL[0], moved)]
+    torch.testing.assert_close(said[1] - said[0], moved["customer"].offset)
 
 
 def test_training_starts_from_the_offset(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_training_starts_from_the_offset(tmp_path: Path) -> None:
     model.head.standardise_by(torch.tensor([-1.0, 1.0]))
     told = [each.clone() for each in TRAIN]
     for each in told:
-        each["customer"].offset = each["customer"].y.log1p()
+        each["customer"].offset = model.head.standard(each["customer"].y.log1p())[:, None]
     losses = []
     for number, shots in enumerate((told, TRAIN)):
         refit(copy.deepcopy(model), train=shots, steps=1, config=trainer(), folder=tmp_path / str(number), seed=0)

@@ -175,4 +175,6 @@ def _start(matrix: Matrix, view: View, *, scale: float) -> np.ndarray | None:
 
 
 def _trees(booster: lightgbm.Booster | float) -> int:
-    return 1 if isinstance(booster, float) else max(1, booster.best_iteration)
+    if isinstance(booster, float):
+        return 1
+    return booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()

@@ -25,8 +25,10 @@ def advantage(reference: np.ndarray, other: np.ndarray, *, customers: pd.Series)
     codes, names = pd.factorize(customers)
     gains = reference - other
     gain = float(gains.mean())
+    if len(names) < 2:
+        return Advantage(gain, np.inf)  # of one customer nobody knows how much others differ
     by_customer = np.bincount(codes, weights=gains - gain)
-    several = len(names) / max(len(names) - 1, 1)
+    several = len(names) / (len(names) - 1)
     return Advantage(gain, float(np.sqrt(several * (by_customer**2).sum()) / len(gains)))
 
 

@@ -140,7 +140,7 @@ class LightGBM(Stored):
         return said, {name: round(sum(trees[name] for trees in liked) / PARTS) for name in most}
 
     def _held_out(self, db: Database, *, rows: TaskTable, boost: Callable[[TaskTable, TaskTable], Boosted]) -> Said:
-        said, part = Said(*(np.empty(len(rows)) for _ in range(4))), rows.bucket(PARTS)
+        said, part = Said(*(np.empty(len(rows)) for _ in range(4))), rows.parts(PARTS)
         for here in (part == k for k in range(PARTS)):
             held_out = rows.where(here)
             boosted = boost(rows.where(~here), held_out)
@@ -191,7 +191,7 @@ def _share(said: Said, rows: TaskTable, *, rank_map: RankMap) -> float:
 
 def _median_losses(root: np.ndarray, rows: TaskTable) -> np.ndarray:
     # Absolute errors of medians whose residuals are those of the other half of the customers.
-    first, losses = rows.bucket(2) == 0, np.empty(len(rows))
+    first, losses = rows.parts(2) == 0, np.empty(len(rows))
     location = _log_spend(root)
     for half in (first, ~first):
         residuals = Residuals.fit(location[~half], rows.label[~half])

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from scipy.special import ndtri
 
 from patron.decode import RankMap
-from patron.estimators.base import QUANTILES, Component, Setting, Stored
+from patron.estimators.base import COLUMNS, QUANTILES, Component, Setting, Stored
 from patron.estimators.choose import advantage, rank_losses
 from patron.estimators.components import ComponentConfig, build_component
 from patron.estimators.conformal import Conformal
@@ -95,7 +95,7 @@ class Stack(Stored):
     def _blend(self, said: Mapping[str, pd.DataFrame], rows: TaskTable) -> pd.DataFrame:
         blended = {functional: _mixed(said, functional, weights) for functional, weights in self.weights.items()}
         spread = {name: _mixed(said, name, self.weights["ltv_median"]) for name in QUANTILES}
-        return rows.frame[["customer_id", "cutoff"]].assign(**blended, **spread)
+        return rows.frame[["customer_id", "cutoff"]].assign(**blended, **spread)[list(COLUMNS)]
 
 
 def _weights(said: Mapping[str, pd.DataFrame], rows: TaskTable, *, functional: str) -> dict[str, float]:

@@ -164,6 +164,15 @@ class TaskTable:
         hashed = pd.util.hash_array(self.frame["customer_id"].astype(str).to_numpy(dtype=object))
         return (hashed % np.uint64(number)).astype(np.int64)
 
+    def parts(self, number: int) -> np.ndarray:
+        """One of `number` parts of equal size for each row, all rows of a customer in the same: [n].
+
+        Unlike a bucket, a part depends on who else is in the table, and not on what the customers are called; so none
+        is empty where the table itself is a choice of buckets.
+        """
+        codes, customers = pd.factorize(self.frame["customer_id"], sort=True)
+        return (np.random.default_rng(0).permutation(len(customers)) % number)[codes]
+
     @property
     def _auxiliary(self) -> list[str]:
         return [column for column in map(str, self.frame.columns) if column.startswith("label_")]
