@@ -300,7 +300,9 @@ def test_ranked_starts_at_the_average_root_the_middle_and_the_share_of_payers() 
     assert head.root(start[None]).item() == pytest.approx(1.25)
     assert head.rank(start[None]).item() == 0
     assert head.p_active(start[None]) == pytest.approx([0.5])
-    assert ranked(np.array([1.0, 0, 0, 0]))[0].p_active(ranked(np.array([1.0, 0, 0, 0]))[1][None]) == pytest.approx([0.25])
+    assert ranked(np.array([1.0, 0, 0, 0]))[0].p_active(ranked(np.array([1.0, 0, 0, 0]))[1][None]) == pytest.approx(
+        [0.25]
+    )
 
 
 def test_ranked_loss_by_hand() -> None:

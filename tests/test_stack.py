@@ -129,7 +129,9 @@ def test_who_does_not_know_has_no_part_in_it(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, one, two = world()
-    parts = {name: Given(says(rows, score, p_active=False, quantiles=False)) for name, score in (("a", one), ("b", two))}
+    parts = {
+        name: Given(says(rows, score, p_active=False, quantiles=False)) for name, score in (("a", one), ("b", two))
+    }
     model = fitted(parts, rows, monkeypatch)
     assert model.weights["p_active"] == {}
     assert list(model.held_out.columns) == list(COLUMNS)
@@ -150,7 +152,7 @@ def test_who_has_no_weight_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_ranks_beyond_those_of_validation_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, one, two = world()
+    rows, one, _ = world()
     beyond = np.array([-90.0, -9.0, 0.0, 9.0, 90.0])
     few = table(np.zeros(5))
     model = fitted({"one": Given(says(rows, one), says(few, beyond))}, rows, monkeypatch)
@@ -175,15 +177,21 @@ def test_ranks_are_judged_within_a_cutoff(monkeypatch: pytest.MonkeyPatch) -> No
     """At the late cutoff everybody spends more. To know that is not to rank: who says nothing but the cutoff is not
     taken, and would be if the rows of both were ranked together."""
     one, season = np.random.default_rng(0).normal(size=N), np.repeat([0.0, 3.0], N // 2)
-    rows = table(np.exp(one + season), customers=np.tile(np.arange(N // 2), 2), cutoffs=[EARLY] * (N // 2) + [LATE] * (N // 2))
+    rows = table(
+        np.exp(one + season), customers=np.tile(np.arange(N // 2), 2), cutoffs=[EARLY] * (N // 2) + [LATE] * (N // 2)
+    )
     noisy = one + np.random.default_rng(1).normal(size=N)
     model = fitted({"noisy": Given(says(rows, noisy)), "season": Given(says(rows, season))}, rows, monkeypatch)
     assert model.weights["rank_score"] == {"noisy": 1.0}
     assert_array_equal(model.held_out["cutoff"], rows.frame["cutoff"])
     assert_array_equal(model.held_out["customer_id"], rows.frame["customer_id"])
     together = rows.where(np.ones(N, dtype=bool))
-    together = replace(together, frame=together.frame.assign(customer_id=np.arange(N), cutoff=together.frame["cutoff"][0]))
-    model = fitted({"noisy": Given(says(together, noisy)), "season": Given(says(together, season))}, together, monkeypatch)
+    together = replace(
+        together, frame=together.frame.assign(customer_id=np.arange(N), cutoff=together.frame["cutoff"][0])
+    )
+    model = fitted(
+        {"noisy": Given(says(together, noisy)), "season": Given(says(together, season))}, together, monkeypatch
+    )
     assert model.weights["rank_score"].get("season", 0) > 0.2
 
 
