@@ -50,6 +50,12 @@ def test_of_one_customer_nothing_is_clear() -> None:
     assert (found.gain, found.se, found.is_clear) == (0.5, np.inf, False)
 
 
+def test_what_rounding_gains_is_nothing() -> None:
+    reference = np.full(50, 0.3)
+    assert not advantage(reference, reference - 1e-16, customers=pd.Series(np.arange(50))).is_clear
+    assert advantage(reference, reference - 1e-6, customers=pd.Series(np.arange(50))).is_clear
+
+
 @pytest.mark.parametrize(("gain", "se", "is_clear"), [(1.0, 0.9, True), (1.0, 1.0, False), (-1.0, 0.1, False)])
 def test_clear_is_more_than_one_standard_error(gain: float, se: float, is_clear: bool) -> None:
     assert Advantage(gain, se).is_clear is is_clear

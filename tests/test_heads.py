@@ -16,6 +16,9 @@ from patron.nn.heads import (
     HurdleQuantileConfig,
     QuantileConfig,
     QuantileHead,
+    RankedConfig,
+    RankedHead,
+    Start,
     TweedieConfig,
     ZILNConfig,
     as_numpy,
@@ -278,3 +281,83 @@ def test_scale_and_levels_are_in_the_checkpoint(config: HeadConfig) -> None:
     out = normal(10, head.out)
     assert torch.equal(fresh.location(out), head.location(out))
     assert not torch.equal(build_head(config).location(out), head.location(out))
+
+
+# Rank, root and P(spend > 0) at once
+
+RANKED = RankedConfig("ranked", delta=2.0)
+PAID = np.array([0.0, 0.0, 16.0, 81.0])  # roots 0, 0, 2, 3
+
+
+def ranked(y: np.ndarray = PAID) -> tuple[RankedHead, Tensor]:
+    """A ranked head that has started at spend `y`, in float64, and its start."""
+    head = RankedHead(RANKED).double()
+    return head, head.start_at(torch.from_numpy(np.log1p(y)))
+
+
+def test_ranked_starts_at_the_average_root_the_middle_and_the_share_of_payers() -> None:
+    head, start = ranked()
+    assert head.root(start[None]).item() == pytest.approx(1.25)
+    assert head.rank(start[None]).item() == 0
+    assert head.p_active(start[None]) == pytest.approx([0.5])
+    assert ranked(np.array([1.0, 0, 0, 0]))[0].p_active(ranked(np.array([1.0, 0, 0, 0]))[1][None]) == pytest.approx(
+        [0.25]
+    )
+
+
+def test_ranked_loss_by_hand() -> None:
+    """Percentiles of 0, 0, 16, 81 are 1/4, 1/4, 5/8, 7/8; roots are in standard deviations, Huber beyond 2."""
+    head, _ = ranked()
+    out = torch.tensor([[0.0, 0.3, -1.0], [5.0, 0.0, 0.0], [0.5, -2.0, 1.0], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    roots = (np.array([0, 0, 2, 3]) - 1.25) / np.std([0, 0, 2, 3], ddof=1)
+    off = np.abs(out[:, 0].numpy() - roots)
+    huber = np.where(off <= 2, off**2 / 2, 2 * (off - 1))
+    assert (off > 2).any()
+
+    def entropy(logit: np.ndarray, share: np.ndarray) -> np.ndarray:
+        p = 1 / (1 + np.exp(-logit))
+        return -share * np.log(p) - (1 - share) * np.log(1 - p)
+
+    rank = entropy(out[:, 1].numpy(), np.array([1 / 4, 1 / 4, 5 / 8, 7 / 8]))
+    buys = entropy(out[:, 2].numpy(), np.array([0, 0, 1, 1]))
+    by_hand = huber.mean() + rank.mean() + buys.mean()
+    assert head.loss(out, torch.from_numpy(np.log1p(PAID))).item() == pytest.approx(by_hand, rel=1e-6)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_ranked_loss_is_least_at_the_truth(place: int) -> None:
+    y = spend(200, zeros=0.3)
+    head, _ = ranked(y)
+    target = torch.from_numpy(np.log1p(y))
+    below = (y[:, None] > y).mean(axis=1) + (y[:, None] == y).mean(axis=1) / 2
+    truth = Start(y**0.25, np.log(below / (1 - below)), np.where(y > 0, 12.0, -12.0))
+    out = head.offset(truth).double()
+    for sign in (-0.2, 0.2):
+        away = out.clone()
+        away[:, place] += sign * torch.where(normal(200) > 0, 1.0, -1.0)
+        assert head.loss(away, target) > head.loss(out, target)
+
+
+def test_what_offset_says_is_where_it_starts() -> None:
+    """Decoded again, the outputs are the start: the root, the logit of the rank, P(buy), and the money."""
+    head, _ = ranked(spend(300))
+    start = Start(root=np.array([0.0, 2.0, 5.0]), rank=np.array([-3.0, 0.1, 2.0]), buys=np.array([-9.0, 0.0, 1.0]))
+    out = head.offset(start)
+    assert out.shape == (3, head.out)
+    assert_allclose(as_numpy(head.root(out)), start.root, atol=1e-5)
+    assert_allclose(as_numpy(head.rank(out)), start.rank, rtol=1e-6)
+    assert_allclose(head.p_active(out), 1 / (1 + np.exp(-start.buys)), rtol=1e-5)
+    assert_allclose(np.expm1(as_numpy(head.location(out))), [0, 16, 625], rtol=1e-4, atol=1e-4)
+    assert_allclose(start.columns, np.stack([start.root, start.rank, start.buys], axis=1), rtol=1e-6)
+
+
+def test_ranks_are_those_of_the_rank_and_not_of_the_root() -> None:
+    head, _ = ranked()
+    out = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    assert head.rank(out).argmax() == 1
+    assert head.location(out).argmax() == 0
+
+
+def test_spend_is_never_negative_below_a_root_of_zero() -> None:
+    head, _ = ranked()
+    assert head.location(torch.full((1, 3), -50.0, dtype=torch.float64)).item() == 0

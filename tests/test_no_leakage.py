@@ -1,6 +1,7 @@
 """Nothing after a cutoff reaches what is predicted at it: change the future, and every number stays, bit for bit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -10,17 +11,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from pandas.testing import assert_frame_equal
-from settings import ESTIMATORS, HELD_OUT, SMALL, TEST, fit
+from settings import ESTIMATORS, HELD_OUT, SMALL, TEST, fit, setting
 
 from patron.days import midnight
 from patron.estimators import (
+    BoostedGNNConfig,
     BTYDConfig,
     Estimator,
     EstimatorConfig,
+    GNNConfig,
     LastWindowConfig,
     LightGBMConfig,
     OracleConfig,
+    StackConfig,
     ZeroConfig,
+    build,
 )
 from patron.estimators.base import COLUMNS
 from patron.nn.heads import HeadConfig
@@ -32,6 +37,7 @@ from patron.testing import scrambled_after
 Fitted = Callable[[str], Estimator]
 EVERY = sorted(ESTIMATORS)
 SUPERVISED = [name for name in EVERY if not isinstance(ESTIMATORS[name], ZeroConfig | BTYDConfig)]
+ALONE = [name for name in SUPERVISED if not isinstance(ESTIMATORS[name], StackConfig)]  # without BTYD among them
 LEARN_FROM_LABELS = [name for name in SUPERVISED if not isinstance(ESTIMATORS[name], LastWindowConfig)]
 TIMED = (("orders", "order_date"), ("returns", "return_date"))
 
@@ -97,8 +103,8 @@ def differ(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 def test_every_estimator_is_tested() -> None:
     configs = get_args(get_args(EstimatorConfig)[0])
     assert {type(config) for config in ESTIMATORS.values()} == set(configs) - {OracleConfig}
-    heads = get_args(get_args(HeadConfig)[0])
-    assert {type(config.model.head) for config in ESTIMATORS.values() if hasattr(config, "model")} == set(heads)
+    heads, nets = get_args(get_args(HeadConfig)[0]), (GNNConfig, BoostedGNNConfig)
+    assert {type(config.model.head) for config in ESTIMATORS.values() if isinstance(config, nets)} == set(heads)
     sets = get_args(LightGBMConfig.__annotations__["features"])
     assert {config.features for config in ESTIMATORS.values() if isinstance(config, LightGBMConfig)} == set(sets)
 
@@ -135,7 +141,18 @@ def test_the_past_changes_predictions(name: str, changed: Database, shop: Databa
     assert differs != isinstance(ESTIMATORS[name], ZeroConfig)
 
 
-@pytest.mark.parametrize("name", SUPERVISED)
+def test_a_stack_without_btyd_sees_no_more(changed: Database, shop: Database, fold: Fold, tmp_path: Path) -> None:
+    whole = ESTIMATORS["stack"]
+    assert isinstance(whole, StackConfig)
+    config = replace(whole, components={name: whole.components[name] for name in ("lightgbm", "gnn")})
+    rows, predicted = fold.refit.at(fold.refit.cutoffs[-1]).without_label(), []
+    for db in (shop, changed):
+        stack = build(config, setting(tmp_path)).fit(db.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)
+        predicted.append(stack.predict(db.upto(TEST), rows=rows))
+    assert_identical(*predicted)
+
+
+@pytest.mark.parametrize("name", ALONE)
 def test_training_rows_see_only_their_own_past(
     name: str, changed: Database, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:

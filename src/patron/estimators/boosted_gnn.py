@@ -1,6 +1,7 @@
 """Boost, then convolve (Ivanov & Prokhorenkova, ICLR 2021): a graph net that starts from what LightGBM says and learns
 what only the graph can add."""
 
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
 
+from patron.days import midnight
 from patron.estimators.base import Setting
-from patron.estimators.boosting import Said
+from patron.estimators.boosting import Boosted, Said
 from patron.estimators.choose import advantage
 from patron.estimators.conformal import Conformal
 from patron.estimators.gnn import GNN, GNNConfig, Rows
@@ -62,14 +64,31 @@ class BoostedGNN(GNN):
         self.spec = boosted.spec
         return self.learn(
             db,
-            train=_rows(train, boosted.cross_fitted(db, rows=train)),
-            val=_rows(val, boosted.tuned.say(boosted.matrix(db, val))),
-            refit=_rows(refit, boosted.known),
+            train=self._rows(db, train, boosted.cross_fitted(db, rows=train), by=boosted.tuned),
+            val=self._rows(db, val, boosted.tuned.say(boosted.matrix(db, val)), by=boosted.tuned),
+            refit=self._rows(db, refit, boosted.known, by=boosted.final),
         )
 
     def begin(self, db: Database, rows: TaskTable) -> Rows:
         """The rows with what the final boosters say of them."""
-        return _rows(rows, self.boosted.say(db, rows=rows))
+        return self._rows(db, rows, self.boosted.say(db, rows=rows), by=self.boosted.final)
+
+    def _rows(self, db: Database, table: TaskTable, said: Said, *, by: Boosted) -> Rows:
+        # The neighbours who are not among the rows are scored too, by boosters that learned from the rows alone.
+        others = self._others(db, table)
+        around = by.say(self.boosted.matrix(db, others)) if len(others) else Said(*(np.empty(0) for _ in range(4)))
+        return Rows(table, _start(said), Rows(others, _start(around)))
+
+    def _others(self, db: Database, table: TaskTable) -> TaskTable:
+        # The customers of the graph at each cutoff of the table who are not in it.
+        known = [(cutoff, pd.Index(self._structure(db, cutoff)["customer"].ids)) for cutoff in table.cutoffs]
+        strangers = [
+            pd.DataFrame(
+                {"customer_id": ids.difference(table.at(cutoff).frame["customer_id"]), "cutoff": midnight(cutoff)}
+            )
+            for cutoff, ids in known
+        ]
+        return replace(table, frame=pd.concat(strangers, ignore_index=True))
 
     def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any) -> Self:
         """Where the correction clearly pays on the validation rows, these say how to decode it; else LightGBM does."""
@@ -91,8 +110,8 @@ class BoostedGNN(GNN):
         return self.intervals.apply(frame, rows)
 
 
-def _rows(table: TaskTable, said: Said) -> Rows:
-    return Rows(table, Start(root=said.root, rank=said.rank, buys=said.buys_logit))
+def _start(said: Said) -> Start:
+    return Start(root=said.root, rank=said.rank, buys=said.buys_logit)
 
 
 def _corrected(before: Said, out: torch.Tensor, *, head: Any) -> Said:

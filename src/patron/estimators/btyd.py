@@ -109,7 +109,7 @@ def _require_predictable(target: str) -> None:
     if target not in PREDICTS:
         raise ValueError(
             f"btyd predicts {', '.join(PREDICTS)} from purchases alone, and cannot predict the target '{target}'; "
-            f"leave it out of estimator=[...]"
+            f"leave it out of estimator=[...], and of a stack by ~estimators.stack.components.btyd"
         )
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+ROUNDING = 1e-12  # of a loss: between two that say the same there is no less of an error
+
 
 @dataclass(frozen=True)
 class Advantage:
@@ -29,7 +31,8 @@ def advantage(reference: np.ndarray, other: np.ndarray, *, customers: pd.Series)
         return Advantage(gain, np.inf)  # of one customer nobody knows how much others differ
     by_customer = np.bincount(codes, weights=gains - gain)
     several = len(names) / (len(names) - 1)
-    return Advantage(gain, float(np.sqrt(several * (by_customer**2).sum()) / len(gains)))
+    se = float(np.sqrt(several * (by_customer**2).sum()) / len(gains))
+    return Advantage(gain, max(se, ROUNDING * float(np.abs(reference).mean())))
 
 
 def rank_losses(y: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ from patron.task.ltv import TaskTable
 from patron.training.fit import Fitted, embedded, outputs, refit, tune, warn_if_collapsed
 
 log = logging.getLogger("patron")
-SCORES = 4  # columns of a customer that is corrected: three views, and whether they are known
+SCORES = 3  # columns of a customer that is corrected, of each view one
 TIMED = ("order", *get_args(EventKind))  # node types with an age
 
 
@@ -53,16 +53,21 @@ class GNNConfig:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a task table, and where the net starts from for each of them, if its head can start from anywhere."""
+    """Rows of a task table, and where the net starts from for each of them, if its head can start from anywhere.
+
+    `around` are the other customers of the graph at these cutoffs, where the net sees what it corrects: what it says of
+    one customer must not depend on who else is asked about.
+    """
 
     table: TaskTable
     start: Start | None
+    around: "Rows | None" = None
 
     def at(self, cutoff: date) -> "Rows":
         """The rows of one cutoff."""
         here = (self.table.frame["cutoff"] == midnight(cutoff)).to_numpy()
         start = self.start and Start(*(values[here] for values in vars(self.start).values()))
-        return Rows(self.table.where(here), start)
+        return Rows(self.table.where(here), start, self.around and self.around.at(cutoff))
 
 
 @dataclass(frozen=True)
@@ -88,16 +93,16 @@ class GNN(Stored):
         self.config, self.setting = config, setting
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
-        if not db.has_products:
-            log.warning(
-                "gnn: '%s' has no products, so its graph holds customers and their events only, and no co-shoppers",
-                db.name,
-            )
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         return self.learn(db, train=self.begin(db, train), val=self.begin(db, val), refit=self.begin(db, refit))
 
     def learn(self, db: Database, *, train: Rows, val: Rows, refit: Rows) -> Self:
         """`fit`, from where the rows start; `spec` is there."""
+        if not db.has_products:
+            log.warning(
+                "gnn: '%s' has no products, so its graph holds customers and their events only, and no co-shoppers",
+                db.name,
+            )
         start = self._start(db, rows=train)
         tuned = self._tune(db, start=start, train=train, val=val)
         out = _in_order(val.table, outputs(tuned.model, self._shots(db, rows=val, of=start)))
@@ -192,8 +197,8 @@ class GNN(Stored):
         customers.rows = torch.from_numpy(known.get_indexer(asked).astype(np.int64))
         if rows.start is not None:
             customers.offset = of.model.head.offset(rows.start)
-        if self.corrects and rows.start is not None:
-            customers.x = _with_scores(customers.x, rows.start, at=customers.rows)
+        if rows.around is not None:
+            customers.x = torch.cat([customers.x, _scores(rows, rows.around, known=known)], dim=1)
         if "label" in rows.table.frame:
             customers.y = torch.tensor(rows.table.label, dtype=torch.float32)
             customers.auxiliary = torch.tensor(rows.table.auxiliary, dtype=torch.float32)
@@ -228,14 +233,18 @@ def _said(head: Head, out: torch.Tensor, rows: TaskTable) -> pd.DataFrame:
 def _in_order(rows: TaskTable, by_cutoff: torch.Tensor) -> torch.Tensor:
     # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
     places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
-    return by_cutoff[torch.from_numpy(np.argsort(np.concatenate(places)))]
+    # In float64, or the last digit of a decoded row would depend on how many others there are.
+    return by_cutoff.double()[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
 
-def _with_scores(x: torch.Tensor, start: Start, *, at: torch.Tensor) -> torch.Tensor:
-    # What is corrected, and a flag of its own for the customers that nothing was asked of.
-    scores = torch.zeros(len(x), SCORES)
-    scores[at] = torch.from_numpy(np.column_stack([start.columns, np.ones(len(at), np.float32)]))
-    return torch.cat([x, scores], dim=1)
+def _scores(*parts: Rows, known: pd.Index) -> torch.Tensor:
+    # What is corrected, of every customer of the graph: [customers, SCORES].
+    scores = torch.empty(len(known), SCORES)
+    for part in parts:
+        if part.start is not None:
+            at = known.get_indexer(part.table.frame["customer_id"]).astype(np.int64)
+            scores[torch.from_numpy(at)] = torch.from_numpy(part.start.columns)
+    return scores
 
 
 def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tensor:
