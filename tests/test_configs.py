@@ -53,7 +53,7 @@ def test_a_sweep_is_of_any_experiment_on_a_world(experiment: str) -> None:
     assert (config.data, config.task, config.split) == (whole.data, whole.task, whole.split)
     assert load(dump(config), schema=SweepConfig) == config
     if not isinstance(config.data, WorldConfig):
-        with pytest.raises(ValueError, match="only a made-up world has a graph signal"):
+        with pytest.raises(ValueError, match="only a made-up world can be made again"):
             sweep(config)
 
 
@@ -67,7 +67,7 @@ def test_ablation_and_sweep_say_what_they_do_by_themselves() -> None:
     assert config.data.preset == "seed_regime"
     assert set(config.estimators) == {"rfm", "lightgbm", "lightgbm_twohop", "gnn", "oracle", "oracle_past"}
     assert config.graph == load(composed("config", "graph=seed"), schema=Config).graph
-    assert config.signals == (0, 0.25, 0.5, 0.75, 1)
+    assert config.values == (0, 0.25, 0.5, 0.75, 1)
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

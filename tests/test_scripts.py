@@ -287,7 +287,7 @@ WORLD = [
 NET = ["estimators.gnn.model.channels=4", "estimators.gnn.model.num_layers=1"]
 ABLATION = [*WORLD, *NET, "name=tiny", "leave_out_tables=[products]", "leave_out_relations=[]"]
 SWEEP = [
-    *WORLD, *NET, "signals=[1]", "estimator=[lightgbm,gnn,oracle]", "estimators.lightgbm.max_trees=8",
+    *WORLD, *NET, "values=[1]", "estimator=[lightgbm,gnn,oracle]", "estimators.lightgbm.max_trees=8",
     "estimators.lightgbm.params.num_threads=1", "estimators.lightgbm.params.min_data_in_leaf=5",
 ]  # fmt: skip
 
@@ -330,7 +330,7 @@ def test_sweep_prints_differences_and_leaves_table_and_figure(tmp_path: Path) ->
         ("ablate", "leave_out_groups=[loyalty]", "leave_out_groups: ['loyalty'] are not there to be left out"),
         ("ablate", "estimator=[gnn,lightgbm]", "an ablation is of one estimator, not ['gnn', 'lightgbm']"),
         ("sweep", "signal=[0]", "signal: no such key; did you mean 'signals'?"),
-        ("sweep", "signals=[2]", "signals.0: "),
+        ("sweep", "values=[2]", "signals.0: "),
         ("sweep", "data=cdnow", "only a made-up world has a graph signal, cdnow has none"),
     ],
 )

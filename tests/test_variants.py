@@ -281,7 +281,7 @@ def test_the_content_of_a_table_that_is_left_out_changes_nothing(
 
 
 def swept(folder: Path, *words: str) -> pd.DataFrame:
-    return sweep(sweeping(folder, "signals=[0,0.5,1]", *words))
+    return sweep(sweeping(folder, "values=[0,0.5,1]", *words))
 
 
 def test_a_sweep_has_every_estimator_at_every_signal(tmp_path: Path, runs: Recorder) -> None:
@@ -300,7 +300,7 @@ def test_a_sweep_has_every_estimator_at_every_signal(tmp_path: Path, runs: Recor
 
 
 def test_co_shoppers_alone_are_alone(tmp_path: Path, runs: Recorder) -> None:
-    config = sweeping(tmp_path, "signals=[0.5]", "estimator=[lightgbm,gnn]")
+    config = sweeping(tmp_path, "values=[0.5]", "estimator=[lightgbm,gnn]")
     sweep(config)
     _, whole, alone = runs.configs
     assert whole.graph == config.graph
@@ -333,8 +333,8 @@ def test_only_the_signal_changes(tmp_path: Path, runs: Recorder) -> None:
     [
         (["data=cdnow"], "only a made-up world has a graph signal, cdnow has none; take data=shop"),
         (["estimator=[rfm,gnn]"], r"a sweep compares with lightgbm, not among \['gnn', 'rfm'\]; add it"),
-        (["signals=[]"], "signals"),
-        (["signals=[1.5]"], "signals"),
+        (["values=[]"], "signals"),
+        (["values=[1.5]"], "signals"),
     ],
 )
 def test_a_sweep_that_makes_no_sense_is_refused(tmp_path: Path, runs: Recorder, words: list[str], message: str) -> None:
