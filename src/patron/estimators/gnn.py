@@ -130,7 +130,7 @@ class GNN(Stored):
         if not isinstance(self.config.model.head, RankedConfig):
             return Rows(rows, None)
         unknown = np.zeros(len(rows))
-        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0).to_numpy()
+        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["tenure_pace"].fillna(0).to_numpy()
         return Rows(rows, Start(fourth_root(pace) if rows.is_total else unknown, unknown, unknown))
 
     def _tune(self, db: Database, *, start: _Trained, train: Rows, val: Rows) -> Fitted:

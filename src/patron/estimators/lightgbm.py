@@ -148,7 +148,7 @@ class LightGBM(Stored):
         """What boosting sees of the rows."""
         features = self._design(db, rows)
         words = encode(self.words, features)
-        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0).to_numpy()
+        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["tenure_pace"].fillna(0).to_numpy()
         known = pace if rows.is_total else np.full(len(rows), np.nan)
         return Matrix(np.hstack([features.select_dtypes("number").to_numpy(), words]), known)
 
