@@ -50,8 +50,8 @@ def bench() -> Bench:
 def benches(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> dict[str, Bench]:
     """Two experiments: the tiny one, and the same of another fold of the customers."""
     matrix, rows = bench.val
-    half = rows.bucket(2) == 0
-    both = {"one": bench, "two": replace(bench, val=(matrix.where(half), rows.where(half)))}
+    most = rows.bucket(3) > 0
+    both = {"one": bench, "two": replace(bench, val=(matrix.where(most), rows.where(most)))}
     monkeypatch.setattr(tuning, "benches", lambda _: both)
     return both
 
@@ -148,7 +148,7 @@ def test_a_space_without_the_default_is_refused(
 
 def test_overrides_are_of_an_experiment_of_the_study(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"overrides: \['shop'\] are not among the experiments \['one', 'two'\]"):
-        tuning.benches(study(tmp_path, "overrides={shop:[data.customers=10]}"))
+        tuning.benches(study(tmp_path, "++overrides.shop=['data.customers=10']"))
 
 
 def test_the_best_is_clear_if_it_beats_both_errors() -> None:
