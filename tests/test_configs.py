@@ -1,5 +1,6 @@
 """Every YAML composes and loads; whatever is wrong with a configuration is said at once, by key, with what to write."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_sweep_is_of_any_experiment_on_a_world(experiment: str) -> None:
     assert (config.data, config.task, config.split) == (whole.data, whole.task, whole.split)
     assert load(dump(config), schema=SweepConfig) == config
     if not isinstance(config.data, WorldConfig):
-        with pytest.raises(ValueError, match="only a made-up world has a graph signal"):
+        with pytest.raises(ValueError, match="only a made-up world can be made again"):
             sweep(config)
 
 
@@ -67,7 +68,16 @@ def test_ablation_and_sweep_say_what_they_do_by_themselves() -> None:
     assert config.data.preset == "seed_regime"
     assert set(config.estimators) == {"rfm", "lightgbm", "lightgbm_twohop", "gnn", "oracle", "oracle_past"}
     assert config.graph == load(composed("config", "graph=seed"), schema=Config).graph
-    assert config.signals == (0, 0.25, 0.5, 0.75, 1)
+    assert (config.column, config.values) == ("graph_signal", (0, 0.25, 0.5, 0.75, 1))
+
+
+def test_a_stress_test_says_what_it_does_by_itself() -> None:
+    config = load(composed("stress"), schema=SweepConfig)
+    assert isinstance(config.data, WorldConfig)
+    assert (config.name, config.data.preset, set(config.estimators)) == ("stress", "steady", {"lightgbm", "oracle"})
+    assert (config.column, config.values, config.seeds) == ("shift", (0.7, 0.85, 1, 1.15, 1.3), (0,))
+    test = config.data.calendar.start + timedelta(config.data.calendar.shift_day)
+    assert [str(test)] == [str(day) for day in config.split.test]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("experiment", options("experiment"))

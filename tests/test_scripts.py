@@ -287,7 +287,7 @@ WORLD = [
 NET = ["estimators.gnn.model.channels=4", "estimators.gnn.model.num_layers=1"]
 ABLATION = [*WORLD, *NET, "name=tiny", "leave_out_tables=[products]", "leave_out_relations=[]"]
 SWEEP = [
-    *WORLD, *NET, "signals=[1]", "estimator=[lightgbm,gnn,oracle]", "estimators.lightgbm.max_trees=8",
+    *WORLD, *NET, "values=[1]", "estimator=[lightgbm,gnn,oracle]", "estimators.lightgbm.max_trees=8",
     "estimators.lightgbm.params.num_threads=1", "estimators.lightgbm.params.min_data_in_leaf=5",
 ]  # fmt: skip
 
@@ -329,9 +329,9 @@ def test_sweep_prints_differences_and_leaves_table_and_figure(tmp_path: Path) ->
         ("ablate", "leave_out_groups=[rmf]", "leave_out_groups.0: "),
         ("ablate", "leave_out_groups=[loyalty]", "leave_out_groups: ['loyalty'] are not there to be left out"),
         ("ablate", "estimator=[gnn,lightgbm]", "an ablation is of one estimator, not ['gnn', 'lightgbm']"),
-        ("sweep", "signal=[0]", "signal: no such key; did you mean 'signals'?"),
-        ("sweep", "signals=[2]", "signals.0: "),
-        ("sweep", "data=cdnow", "only a made-up world has a graph signal, cdnow has none"),
+        ("sweep", "value=[0]", "value: no such key; did you mean 'values'?"),
+        ("sweep", "values=[2]", "values: 2 is no data.communities.graph_signal: "),
+        ("sweep", "data=cdnow", "only a made-up world can be made again, not cdnow"),
     ],
 )
 def test_ablation_and_sweep_say_what_is_wrong_and_leave_nothing(

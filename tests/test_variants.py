@@ -18,7 +18,7 @@ from patron.config import load
 from patron.pipeline import Experiment, Variant, compare, prepare, run_all
 from patron.tables.database import Database
 from patron.testing import shuffled
-from patron.variants import EVERYTHING, AblationConfig, SweepConfig, ablate, advantages, sweep
+from patron.variants import EVERYTHING, AblationConfig, SweepConfig, ablate, advantages, stress, sweep
 
 TINY = (  # of an experiment that brings no oracle
     "experiment=complete_journey_90d",
@@ -281,7 +281,7 @@ def test_the_content_of_a_table_that_is_left_out_changes_nothing(
 
 
 def swept(folder: Path, *words: str) -> pd.DataFrame:
-    return sweep(sweeping(folder, "signals=[0,0.5,1]", *words))
+    return sweep(sweeping(folder, "values=[0,0.5,1]", *words))
 
 
 def test_a_sweep_has_every_estimator_at_every_signal(tmp_path: Path, runs: Recorder) -> None:
@@ -300,7 +300,7 @@ def test_a_sweep_has_every_estimator_at_every_signal(tmp_path: Path, runs: Recor
 
 
 def test_co_shoppers_alone_are_alone(tmp_path: Path, runs: Recorder) -> None:
-    config = sweeping(tmp_path, "signals=[0.5]", "estimator=[lightgbm,gnn]")
+    config = sweeping(tmp_path, "values=[0.5]", "estimator=[lightgbm,gnn]")
     sweep(config)
     _, whole, alone = runs.configs
     assert whole.graph == config.graph
@@ -331,13 +331,69 @@ def test_only_the_signal_changes(tmp_path: Path, runs: Recorder) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["data=cdnow"], "only a made-up world has a graph signal, cdnow has none; take data=shop"),
+        (["data=cdnow"], "only a made-up world can be made again, not cdnow; take data=shop"),
         (["estimator=[rfm,gnn]"], r"a sweep compares with lightgbm, not among \['gnn', 'rfm'\]; add it"),
-        (["signals=[]"], "signals"),
-        (["signals=[1.5]"], "signals"),
+        (["values=[]"], "values"),
+        (
+            ["values=[1,1.5]"],
+            "values: 1.5 is no data.communities.graph_signal: Input should be less than or equal to 1",
+        ),
+        (
+            ["key=data.calendar.shfit"],
+            "the world has no data.calendar.shfit; in place of 'shfit' there are start, days",
+        ),
+        (["key=data.customers.more"], "the world has no data.customers.more; in place of 'more' there are none"),
+        (["key=graph_signal"], "a sweep is over a key of the world, not 'graph_signal'"),
     ],
 )
 def test_a_sweep_that_makes_no_sense_is_refused(tmp_path: Path, runs: Recorder, words: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sweep(sweeping(tmp_path, *words))
+    assert runs.asked == []
+
+
+# The stress test
+
+SHIFTS = (
+    "experiment=steady", "data.customers=400", "data.calendar.days=731", "data.calendar.shift_day=517",
+    "split.test=['2021-06-01']", "task=90d", "task.population=null", "split.max_cutoffs=1", "evaluation.n_boot=30",
+    "trainer.progress=false",
+)  # fmt: skip
+
+
+def stressing(folder: Path, *words: str) -> SweepConfig:
+    return load(composed("stress", *SHIFTS, f"runs={folder}", *words), schema=SweepConfig)
+
+
+def test_a_shift_begins_at_the_test_cutoff_and_nothing_else_changes(tmp_path: Path, runs: Recorder) -> None:
+    results = stress(stressing(tmp_path, "values=[0.5,1,2]", "estimator=[lightgbm,gnn]"))
+    assert set(results["shift"]) == {0.5, 1, 2}
+    assert labels(results) == ["lightgbm", "gnn", "oracle"]  # and no net of the co-shopper edges
+    assert [config.data.calendar.shift for config in runs.configs[::3]] == [0.5, 1, 2]
+    same = {replace(config.data, calendar=replace(config.data.calendar, shift=1)) for config in runs.configs}
+    assert len(same) == 1
+    spent = {}
+    for experiment, *_ in runs.asked[::3]:
+        shift = experiment.config.data.calendar.shift  # type: ignore[union-attr]
+        (fold,) = experiment.folds
+        spent[shift] = experiment.truth["label"].sum(), fold.refit.label.sum()
+    tested, before = (np.array([spent[shift][k] for shift in (0.5, 1, 2)]) for k in (0, 1))
+    assert tested / tested[1] == pytest.approx([0.5, 1, 2], rel=0.15)
+    assert before / before[1] == pytest.approx([1, 1, 1], rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.calendar.shift_day=516"], "begins on 2021-05-31, not at the test cutoff 2021-06-01; .*shift_day=517"),
+        (["key=data.arrivals.growth"], "a stress test is of data.calendar.shift, with a temporal split of one test"),
+        (["split.test=['2021-06-01','2021-09-01']"], "with a temporal split of one test"),
+        (["values=[0]"], "values: 0 is no data.calendar.shift: Input should be greater than 0"),
+    ],
+)
+def test_a_stress_test_that_makes_no_sense_is_refused(
+    tmp_path: Path, runs: Recorder, words: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        stress(stressing(tmp_path, *words))
     assert runs.asked == []

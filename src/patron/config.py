@@ -115,6 +115,13 @@ def load(composed: DictConfig | Mapping[str, Any], *, schema: type[T]) -> T:
     return config
 
 
+def load_experiment(name: str, *, overrides: Sequence[str]) -> Config:
+    """The experiment `name` with LightGBM alone and what `overrides` change, from the configs of the script that runs:
+    call it inside `entry`. Raises ConfigError, or Hydra's own for a name or override that it does not know."""
+    words = [f"experiment={name}", "estimator=[lightgbm]", *overrides]
+    return load(hydra.compose("config", overrides=words), schema=Config)
+
+
 def dump(config: Any) -> dict[str, Any]:
     """The config as plain YAML values: `load` of it gives an equal config."""
     return TypeAdapter(type(config)).dump_python(config, mode="json")

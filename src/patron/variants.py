@@ -1,14 +1,16 @@
-"""The same data and folds, other configurations: what each table, relation or group of features is worth, and what a
-world's cross-customer signal does to each estimator. Differences are paired.
+"""The same data and folds, other configurations: what each table, relation or group of features is worth; and the same
+world with other values of one of its keys: what cross-customer signal, or a shift, does to each estimator. Differences
+are paired.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config
@@ -19,11 +21,13 @@ from patron.graph.build import build
 from patron.graph.edges import Relation
 from patron.pipeline import Experiment, Variant, compare, prepare
 from patron.tables.schema import REQUIRED_TABLES, TABLES
-from patron.tables.worlds.config import Share, WorldConfig
+from patron.tables.worlds.config import WorldConfig
 from patron.task.pql import compile
+from patron.task.split import TemporalConfig
 
 EVERYTHING = "everything"
 REFERENCE = "lightgbm"  # of a sweep
+SHIFT = "data.calendar.shift"
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -41,10 +45,18 @@ class AblationConfig(Config):
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SweepConfig(Config):
-    """An experiment on a world that is made again with each of these shares of cross-customer signal."""
+    """An experiment on a world that is made again with each of these `values` of one `key` of its configuration, such
+    as data.communities.graph_signal. With `co_shoppers` a GNN runs with the co-shopper edges alone, too."""
 
-    signals: Annotated[tuple[Share, ...], Field(min_length=1)]
+    key: str
+    values: Annotated[tuple[float, ...], Field(min_length=1)]
+    co_shoppers: bool
     results: Path
+
+    @property
+    def column(self) -> str:
+        """What the results call the value: the last word of the key."""
+        return self.key.rpartition(".")[2]
 
 
 def ablated(config: AblationConfig) -> str:
@@ -70,19 +82,55 @@ def ablate(config: AblationConfig) -> pd.DataFrame:
 
 
 def sweep(config: SweepConfig) -> pd.DataFrame:
-    """The long tables of every estimator at every signal, with the column `graph_signal`. Raises ValueError unless the
-    data are a world and the reference is among the estimators."""
+    """The long tables of every estimator at every value, with the value in the column `config.column`. Raises
+    ValueError, before anything runs, unless the data are a world that has the key and can take all values, and the
+    reference is among the estimators."""
     if not isinstance(config.data, WorldConfig):
-        raise ValueError(f"only a made-up world has a graph signal, {config.data.name} has none; take data=shop")
+        raise ValueError(f"only a made-up world can be made again, not {config.data.name}; take data=shop")
     if REFERENCE not in config.estimators:
         raise ValueError(f"a sweep compares with {REFERENCE}, not among {sorted(config.estimators)}; add it")
+    worlds = {value: _with_value(config.data, key=config.key, value=value) for value in config.values}
     parts = []
-    for signal in config.signals:
-        data = replace(config.data, communities=replace(config.data.communities, graph_signal=signal))
-        here = replace(config, data=data, name=f"{config.name}/{signal:g}")
+    for value, data in worlds.items():
+        here = replace(config, data=data, name=f"{config.name}/{value:g}")
         variants = list(_with_relations(here))
-        parts.append(compare(prepare(here), variants, reference=REFERENCE).assign(graph_signal=signal))
+        results = compare(prepare(here), variants, reference=REFERENCE)
+        parts.append(results.assign(**{config.column: value}))
     return pd.concat(parts, ignore_index=True)
+
+
+def stress(config: SweepConfig) -> pd.DataFrame:
+    """The sweep over a shift of level that begins at the only test cutoff, so that nothing in the past shows it. Raises
+    ValueError for any other key, or a day on which it shows too early or too late."""
+    data, split = config.data, config.split
+    if config.key != SHIFT or not isinstance(split, TemporalConfig) or len(split.test) != 1:
+        raise ValueError(f"a stress test is of {SHIFT}, with a temporal split of one test; write key={SHIFT}")
+    if isinstance(data, WorldConfig):
+        (test,) = split.test
+        begins, wanted = data.calendar.start + timedelta(data.calendar.shift_day), (test - data.calendar.start).days
+        if begins != test:
+            raise ValueError(
+                f"the shift begins on {begins}, not at the test cutoff {test}; write data.calendar.shift_day={wanted}"
+            )
+    return sweep(config)
+
+
+def _with_value(data: WorldConfig, *, key: str, value: float) -> WorldConfig:
+    first, *path = key.split(".")
+    if first != "data" or not path:
+        raise ValueError(f"key: a sweep is over a key of the world, not '{key}'; write for example {SHIFT}")
+    try:
+        return _put(data, path, value, key=key)
+    except ValidationError as error:
+        raise ValueError(f"values: {value:g} is no {key}: {error.errors()[0]['msg']}") from error
+
+
+def _put(node: Any, path: Sequence[str], value: float, *, key: str) -> Any:
+    name, *rest = path
+    names = [field.name for field in fields(node)] if is_dataclass(node) else []
+    if name not in names:
+        raise ValueError(f"key: the world has no {key}; in place of '{name}' there are {', '.join(names) or 'none'}")
+    return replace(node, **{name: _put(getattr(node, name), rest, value, key=key) if rest else value})
 
 
 def _left_out(experiment: Experiment, config: AblationConfig) -> Iterator[Variant]:
@@ -131,11 +179,10 @@ def _groups(experiment: Experiment) -> list[str]:
     return groups if len(groups) > 1 else []  # without the only one there would be no features
 
 
-def _with_relations(config: Config) -> Iterator[Variant]:
-    # The GNN also with the co-shopper edges alone.
+def _with_relations(config: SweepConfig) -> Iterator[Variant]:
     for name, estimator in config.estimators.items():
         yield Variant(name, config, name)
-        if isinstance(estimator, GNNConfig):
+        if config.co_shoppers and isinstance(estimator, GNNConfig):
             alone = replace(config.graph, relations=("co_shopper",))
             yield Variant(f"{name}_co_shoppers", replace(config, graph=alone, name=f"{config.name}/co_shoppers"), name)
 

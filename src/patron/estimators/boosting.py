@@ -30,7 +30,8 @@ CERTAIN = 12.0  # logit of a probability that all rows share
 @dataclass(frozen=True)
 class Matrix:
     """What boosting sees of rows [n, columns], and the spend that their past pace would come to: [n], NaN for a label
-    that is no total of money."""
+    that is no total of money. It is the pace since a customer's first order: one over the whole history of the data
+    falls from cutoff to cutoff as this grows, and what starts from it comes out too low."""
 
     values: np.ndarray
     pace: np.ndarray

@@ -3,6 +3,7 @@ what a customer's own row says, on all of them, or with what the other buyers of
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -102,9 +103,7 @@ class LightGBM(Stored):
         self.config, self.setting = config, setting
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
-        self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        first = train.at(train.cutoffs[0])
-        self.words = fit_encoder(self._design(db, first).select_dtypes(exclude="number"))
+        self.begin(db, train=train, cutoffs=refit.cutoffs)
         self.known, self.trees = self._cross_validated(db, rows=refit)
         self.decoder = Decoder.fit(self.known, refit)
         self.intervals = Conformal.fit(self.decoder.frame(self.known, refit), refit)
@@ -113,6 +112,18 @@ class LightGBM(Stored):
         out_of_time = self.tuned.say(self.matrix(db, val)).at_level(val.label)
         self.held_out = self.intervals.apply(self.decoder.frame(out_of_time, val), val)
         return self
+
+    def begin(self, db: Database, *, train: TaskTable, cutoffs: tuple[date, ...]) -> Self:
+        """Know which features rows at `cutoffs` have, and the words of the first train cutoff: enough for `matrix`."""
+        self.spec = specify(db, config=self.setting.features, horizon=train.horizon, cutoffs=cutoffs)
+        first = train.at(train.cutoffs[0])
+        self.words = fit_encoder(self._design(db, first).select_dtypes(exclude="number"))
+        return self
+
+    @property
+    def most(self) -> dict[Name, int]:
+        """The most trees that each view may have."""
+        return dict.fromkeys(get_args(Name), self.config.max_trees)
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         frame = self.decoder.frame(self.say(db, rows=rows), rows)
@@ -129,15 +140,15 @@ class LightGBM(Stored):
 
     def _cross_validated(self, db: Database, *, rows: TaskTable) -> tuple[Said, dict[Name, int]]:
         # The same with the number of trees that each part of the customers likes best, and the mean of these numbers.
-        most, liked = dict.fromkeys(get_args(Name), self.config.max_trees), []
+        liked: list[dict[Name, int]] = []
 
         def boost(others: TaskTable, part: TaskTable) -> Boosted:
-            boosted = self._boost(db, rows=others, trees=most, valid=part)
+            boosted = self._boost(db, rows=others, trees=self.most, valid=part)
             liked.append(boosted.trees)
             return boosted
 
         said = self._held_out(db, rows=rows, boost=boost)
-        return said, {name: round(sum(trees[name] for trees in liked) / PARTS) for name in most}
+        return said, {name: round(sum(trees[name] for trees in liked) / PARTS) for name in self.most}
 
     def _held_out(self, db: Database, *, rows: TaskTable, boost: Callable[[TaskTable, TaskTable], Boosted]) -> Said:
         said, part = Said(*(np.empty(len(rows)) for _ in range(4))), rows.parts(PARTS)
@@ -163,7 +174,7 @@ class LightGBM(Stored):
         """What boosting sees of the rows."""
         features = self._design(db, rows)
         words = encode(self.words, features)
-        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["spend_pace"].fillna(0).to_numpy()
+        pace = design(db, rows=rows, spec=self.spec, groups=("rfm",))["tenure_pace"].fillna(0).to_numpy()
         known = pace if rows.is_total else np.full(len(rows), np.nan)
         return Matrix(np.hstack([features.select_dtypes("number").to_numpy(), words]), known)
 
@@ -183,14 +194,15 @@ def _blend(said: Said, rank_map: RankMap, *, share: float) -> np.ndarray:
 
 def _share(said: Said, rows: TaskTable, *, rank_map: RankMap) -> float:
     # The largest gain in absolute error of the median, unless it is within its standard error.
-    losses = {share: _median_losses(_blend(said, rank_map, share=share), rows) for share in (0.0, *SHARES)}
+    losses = {share: median_losses(_blend(said, rank_map, share=share), rows) for share in (0.0, *SHARES)}
     best = min(losses, key=lambda share: losses[share].mean())
     gain = advantage(losses[0.0], losses[best], customers=rows.frame["customer_id"])
     return best if gain.is_clear else 0.0
 
 
-def _median_losses(root: np.ndarray, rows: TaskTable) -> np.ndarray:
-    # Absolute errors of medians whose residuals are those of the other half of the customers.
+def median_losses(root: np.ndarray, rows: TaskTable) -> np.ndarray:
+    """Absolute errors of the medians that fourth roots `root` [n] of spend decode to, by the residuals of the other
+    half of the customers among `rows`: [n]."""
     first, losses = rows.parts(2) == 0, np.empty(len(rows))
     location = _log_spend(root)
     for half in (first, ~first):

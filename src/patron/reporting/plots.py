@@ -172,7 +172,7 @@ def _finish_gains(axes: Axes, *, perfect: pd.DataFrame) -> None:
     if not perfect.empty:
         axes.plot(*_gained(perfect), color=FAINT, ls=":", lw=1.5, label="perfect")
     axes.plot([0, 1], [0, 1], color=FAINT, ls="--", lw=1, label="chance")
-    _dress(axes, "Revenue gained", x="customers, highest rank first", y="share of revenue")
+    dress(axes, "Revenue gained", x="customers, highest rank first", y="share of revenue")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(PercentFormatter(xmax=1))
@@ -187,17 +187,18 @@ def _finish_calibration(axes: Axes) -> None:
     ticks = [float(f"{share * end:.1g}") for share in (0, 0.04, 0.16, 0.4, 0.8)]
     axes.set(xlim=(0, end), ylim=(0, end), xticks=ticks, yticks=ticks)
     unit = "mean {} spend (currency, square-root scale)"
-    _dress(axes, "Calibration of each tenth", x=unit.format("predicted"), y=unit.format("actual"))
+    dress(axes, "Calibration of each tenth", x=unit.format("predicted"), y=unit.format("actual"))
 
 
 def _finish_coverage(axes: Axes) -> None:
     axes.axhline(0.8, color=FAINT, ls="--", lw=1)
-    _dress(axes, "Covered by the 80 % interval", x="tenth of the ranking (1 = highest)", y="share of the customers")
+    dress(axes, "Covered by the 80 % interval", x="tenth of the ranking (1 = highest)", y="share of the customers")
     axes.set(xticks=range(1, 11), ylim=(min(0.5, axes.get_ylim()[0]), 1.01))
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
 
 
-def _dress(axes: Axes, title: str, *, x: str, y: str) -> None:
+def dress(axes: Axes, title: str, *, x: str, y: str) -> None:
+    """Titles and a light grid, as all panels of patron's figures have them."""
     axes.set_title(title, loc="left", fontsize=10)
     axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
