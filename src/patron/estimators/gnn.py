@@ -251,7 +251,9 @@ def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tenso
 
 @lru_cache(maxsize=64)
 def _structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
-    shot = snapshot(build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days)
+    shot = snapshot(
+        build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days, shuffle=config.shuffled
+    )
     for edge in [edge for edge in shot.edge_types if is_echo(edge)]:  # most of the work, and nothing to be learned
         del shot[edge]
     return shot
