@@ -208,7 +208,7 @@ def test_the_verdict_comes_first_with_its_interval(verdict: tuple[float, float, 
 @pytest.mark.parametrize(
     ("shuffled", "said"),
     [
-        ((0.12, 0.1, 0.14), "it is the edges: the same net"),
+        ((0.12, 0.1, 0.14), "it matters who is tied to whom"),
         ((0.01, -0.01, 0.03), "nothing here shows that it is the edges"),
         ((0.0, 0.0, 0.0), "nothing here shows that it is the edges"),
         ((-0.12, -0.14, -0.1), "so it is not the edges"),
@@ -241,6 +241,19 @@ def test_slices_without_a_value_are_not_drawn() -> None:
     by_slice = [section for section in graph_page(results).sections if section.title == "By slice"]
     (axes,) = by_slice[0].figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["all\nn = 2,500", "new\nn = 2,500"]
+
+
+def test_of_several_tests_the_verdict_is_of_the_last_and_the_slices_of_the_mean() -> None:
+    last, mean = hand_made((0.12, 0.1, 0.14), (0.1, 0.0, 0.2)), hand_made((0.2, 0.1, 0.3), (-0.1, -0.2, 0.0))
+    first = hand_made((-0.5, -0.6, -0.4), (-0.5, -0.6, -0.4)).assign(fold="2021-01-01")
+    last = last[last["slice"] == "all"].assign(fold="2021-04-01")
+    page = graph_page(pd.concat([first[first["slice"] == "all"], last, mean]))
+    assert "+0.120 [+0.100, +0.140]" in page.lead
+    assert page.lead.endswith("Mean over the 2 tests: +0.200 [+0.100, +0.300].")
+    (line,) = [line for line in page.sections[0].lines if "edges shuffled" in line]
+    assert "+0.100 [+0.000, +0.200]" in line
+    (by_slice,) = [section for section in page.sections if section.title == "By slice"]
+    assert by_slice.lines[0].endswith("Means over the tests.")
 
 
 def test_names_are_only_text() -> None:

@@ -65,7 +65,7 @@ CONTRASTS = (
     ),
     Contrast(
         OURS, f"{OURS}_shuffled",
-        above="it is the edges: the same net on shuffled ones does not do as well",
+        above="it matters who is tied to whom: the same net on shuffled edges does worse",
         below="the same net does better on shuffled edges, so it is not the edges",
         even="the same net on shuffled edges cannot be told from it, so nothing here shows that it is the edges",
     ),
@@ -77,7 +77,7 @@ CONTRASTS = (
     ),
     Contrast(
         NET, f"{NET}_shuffled",
-        above="it is the edges: the same net on shuffled ones does not do as well",
+        above="it matters who is tied to whom: the same net on shuffled edges does worse",
         below="the same net does better on shuffled edges, so it is not the edges",
         even="the same net on shuffled edges cannot be told from it, so nothing here shows that it is the edges",
     ),
@@ -179,7 +179,7 @@ def _legend(results: pd.DataFrame) -> tuple[str, ...]:
     notes = {
         "mlp": "MLP, no graph: the same net, head and features, without any edge.",
         f"{NET}_shuffled": "Edges shuffled: every node keeps its number of edges, and every customer their times and "
-        "weights, but to others; anew at every cutoff, from the edges known then.",
+        "weights, but to others, even to others' orders; anew at every cutoff, from the edges known then.",
         f"{NET}_purchases_only": "Purchases only: customers and products, nothing else.",
         "lightgbm_twohop": "LightGBM + two hops: the same boosters with features of who else bought the same.",
     }
