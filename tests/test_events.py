@@ -53,7 +53,9 @@ def make_shop() -> Database:
 
 
 def config(*, tables: tuple[Table, ...] | None = None) -> GraphConfig:
-    return GraphConfig(tables=tables, relations=get_args(Relation), half_life_days=HALF_LIFE, co_shopper=CO_SHOPPERS)
+    return GraphConfig(
+        tables=tables, relations=get_args(Relation), half_life_days=HALF_LIFE, co_shopper=CO_SHOPPERS, shuffled=False
+    )
 
 
 @pytest.fixture(scope="module")

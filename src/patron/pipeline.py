@@ -113,9 +113,11 @@ class Variant:
         return self.config.seeds if is_seeded(self.fitted) else self.config.seeds[:1]
 
 
-def compare(experiment: Experiment, variants: Sequence[Variant], *, reference: str) -> pd.DataFrame:
+def compare(
+    experiment: Experiment, variants: Sequence[Variant], *, reference: str, pairs: Sequence[tuple[str, str]] = ()
+) -> pd.DataFrame:
     """The long table of `evaluate` of all variants at their seeds, each under its label; rows
-    `<metric>_minus_<reference>` are paired."""
+    `<metric>_minus_<reference>` are paired, and so are those of the other `pairs` of labels that are there."""
     # A stack comes last: it need not fit again what was fitted for its own row.
     able = sorted(_able(experiment, variants), key=lambda variant: isinstance(variant.fitted, StackConfig))
     jobs = [(variant, seed) for variant in able for seed in variant.seeds]
@@ -125,7 +127,7 @@ def compare(experiment: Experiment, variants: Sequence[Variant], *, reference: s
         bar.set_description(f"{variant.label} seed {seed}")
         there = replace(experiment, config=variant.config)
         parts.append(run_one(there, name=variant.estimator, seed=seed).assign(estimator=variant.label))
-    return _judged(experiment, pd.concat(parts, ignore_index=True), reference=reference)
+    return _judged(experiment, pd.concat(parts, ignore_index=True), reference=reference, pairs=pairs)
 
 
 def _able(experiment: Experiment, variants: Sequence[Variant]) -> Sequence[Variant]:
@@ -140,9 +142,11 @@ def _able(experiment: Experiment, variants: Sequence[Variant]) -> Sequence[Varia
     return [one for one in variants if one not in blind]
 
 
-def _judged(experiment: Experiment, predictions: pd.DataFrame, *, reference: str) -> pd.DataFrame:
+def _judged(
+    experiment: Experiment, predictions: pd.DataFrame, *, reference: str, pairs: Sequence[tuple[str, str]]
+) -> pd.DataFrame:
     config = experiment.config
-    settings = {**vars(config.evaluation), "reference": reference}
+    settings = {**vars(config.evaluation), "reference": reference, "pairs": pairs}
     with stage(f"bootstrapping {config.evaluation.n_boot} times over customers"):
         return evaluate(predictions, experiment.truth, **settings, flag=experiment.is_flag, context=_context(config))
 

@@ -146,7 +146,7 @@ def _parts(experiment: Experiment, config: AblationConfig) -> Iterator[tuple[str
     with_rows = [table for table in TABLES if table not in REQUIRED_TABLES and seen[table].num_rows]
     for table in _chosen(config.leave_out_tables, with_rows, what="tables"):
         yield table, replace(config, tables=tuple(name for name in with_rows if name != table))
-    for relation in _chosen(config.leave_out_relations, list(_relations(experiment)), what="relations"):
+    for relation in _chosen(config.leave_out_relations, _relations(experiment), what="relations"):
         kept = tuple(name for name in config.graph.relations if name != relation)
         yield relation, replace(config, graph=replace(config.graph, relations=kept))
     for group in _chosen(config.leave_out_groups, _groups(experiment), what="groups"):
@@ -162,12 +162,17 @@ def _chosen(wanted: Sequence[str] | None, present: Sequence[str], *, what: str) 
     return present if wanted is None else list(dict.fromkeys(wanted))
 
 
-def _relations(experiment: Experiment) -> Iterator[Relation]:
+def relations_with_edges(experiment: Experiment) -> tuple[Relation, ...]:
+    """The relations of the configured graph that have an edge before the last test."""
     config = experiment.config
-    if any(isinstance(estimator, GNNConfig) for estimator in config.estimators.values()):
-        past = experiment.db.only(config.tables).upto(experiment.folds[-1].cutoff)
-        there = {relation for _, relation, _ in build(past, config=config.graph).edge_types}
-        yield from (relation for relation in config.graph.relations if relation in there)
+    past = experiment.db.only(config.tables).upto(experiment.folds[-1].cutoff)
+    there = {relation for _, relation, _ in build(past, config=config.graph).edge_types}
+    return tuple(relation for relation in config.graph.relations if relation in there)
+
+
+def _relations(experiment: Experiment) -> Sequence[Relation]:
+    estimators = experiment.config.estimators.values()
+    return relations_with_edges(experiment) if any(isinstance(one, GNNConfig) for one in estimators) else ()
 
 
 def _groups(experiment: Experiment) -> list[str]:

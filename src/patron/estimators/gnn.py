@@ -242,7 +242,7 @@ def _scores(*parts: Rows, known: pd.Index) -> torch.Tensor:
     scores = torch.empty(len(known), SCORES)
     for part in parts:
         if part.start is not None:
-            at = known.get_indexer(part.table.frame["customer_id"]).astype(np.int64)
+            at = known.get_indexer(pd.Index(part.table.frame["customer_id"])).astype(np.int64)
             scores[torch.from_numpy(at)] = torch.from_numpy(part.start.columns)
     return scores
 
@@ -254,7 +254,9 @@ def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tenso
 
 @lru_cache(maxsize=64)
 def _structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
-    shot = snapshot(build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days)
+    shot = snapshot(
+        build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days, shuffle=config.shuffled
+    )
     for edge in [edge for edge in shot.edge_types if is_echo(edge)]:  # most of the work, and nothing to be learned
         del shot[edge]
     return shot

@@ -6,7 +6,7 @@ far the numbers depend on which customers were seen, not on the seed; `<metric>_
 never asks which estimator made the predictions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, product
 from typing import Any
 
@@ -33,6 +33,7 @@ def evaluate(
     n_boot: int = 1000,
     seed: int = 0,
     reference: str = "lightgbm",
+    pairs: Collection[tuple[str, str]] = (),
     floor: str = "rfm",
     ceiling: str = "oracle",
     flag: bool = False,
@@ -44,8 +45,9 @@ def evaluate(
     fold; without it every fold holds every row. Its columns `HALVES` hold the labels by alternate weeks, for a ceiling
     by their reliability, and `label_scale` the spread of the training labels; without them there is neither.
 
-    Rows `<metric>_minus_<reference>` appear where the reference was predicted, rows `spearman_gain_share` where `floor`
-    and `ceiling` were: (Spearman - floor) / (ceiling - floor), the share of the attainable gain. Both are of every fold
+    Rows `<metric>_minus_<reference>` appear where the reference was predicted, and likewise `<metric>_minus_<second>`
+    of the first of each of the `pairs` of estimators of which both were; rows `spearman_gain_share` where `floor` and
+    `ceiling` were: (Spearman - floor) / (ceiling - floor), the share of the attainable gain. Both are of every fold
     and, as fold `mean`, of the mean over folds. Slices `decile_1` to `decile_10` are the tenths of an estimator's own
     ranking in the sample, 1 the highest, and have the metrics `BY_DECILE`. Rows of the estimator `ceiling` say how far
     anybody could get. `n` is the number of truth rows. `flag` says
@@ -62,7 +64,7 @@ def evaluate(
     }
     rows = chain(
         chain.from_iterable(_estimator_rows(slices, answers) for slices in scores.values()),
-        _difference_rows(scores, answers, reference=reference),
+        _difference_rows(scores, answers, pairs=[*((name, reference) for name in scores), *pairs]),
         _gain_rows(scores, floor=floor, ceiling=ceiling),
         _ceiling_rows(answers, n_boot=n_boot, seed=seed),
     )
@@ -91,15 +93,15 @@ def _estimator_rows(slices: Mapping[str, Scores], answers: Answers) -> Iterator[
 
 
 def _difference_rows(
-    scores: Mapping[str, Mapping[str, Scores]], answers: Answers, *, reference: str
+    scores: Mapping[str, Mapping[str, Scores]], answers: Answers, *, pairs: Collection[tuple[str, str]]
 ) -> Iterator[dict[str, Any]]:
-    others = [slices for name, slices in scores.items() if name != reference] if reference in scores else []
-    for slices, metric, name in product(others, answers.metrics, answers.slices):
-        ours, theirs = slices[name], scores[reference][name]
+    there = [(one, other) for one, other in dict.fromkeys(pairs) if one != other and {one, other} <= set(scores)]
+    for (one, other), metric, name in product(there, answers.metrics, answers.slices):
+        ours, theirs = scores[one][name], scores[other][name]
         folds = (*ours.folds, MEAN) if name == ALL else (MEAN,)
         for fold in folds if metric in ours.metrics else ():
             difference = ours.at(metric, fold=fold) - theirs.at(metric, fold=fold)
-            yield _row(ours, f"{metric}_minus_{reference}", difference, fold=fold)
+            yield _row(ours, f"{metric}_minus_{other}", difference, fold=fold)
 
 
 def _gain_rows(scores: Mapping[str, Mapping[str, Scores]], *, floor: str, ceiling: str) -> Iterator[dict[str, Any]]:

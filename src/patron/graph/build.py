@@ -25,6 +25,7 @@ from patron.tables.engine import query
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class GraphConfig:
     """Which tables and relations the graph has, how fast an edge's weight halves with age, and what a co-shopper is.
+    In snapshots of a `shuffled` one the edges join other nodes: a control, never a model to be used.
 
     A relation needs all its tables among `tables`; None is every table the database has. Customers are always there.
     """
@@ -33,6 +34,7 @@ class GraphConfig:
     relations: tuple[Relation, ...]
     half_life_days: Annotated[float, Field(gt=0)]
     co_shopper: CoShopperConfig
+    shuffled: bool
 
     @property
     def chosen(self) -> tuple[str, ...]:

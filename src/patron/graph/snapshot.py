@@ -16,6 +16,7 @@ from torch_geometric.data import HeteroData
 
 from patron.days import DAY_SECONDS, epoch_seconds, midnight
 from patron.graph.edges import EDGES, EdgeType
+from patron.graph.shuffle import shuffled_ends
 
 STATS = ("count", "weight", "latest", "earliest")
 
@@ -33,10 +34,11 @@ class Incoming:
     stats: Tensor
 
 
-def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float) -> HeteroData:
+def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float, shuffle: bool = False) -> HeteroData:
     """Nodes of `data` and, for each edge type and its reverse, `adj_t` and `stats` of the edges with `time <= cutoff`.
 
-    Of a relation that is a state, a source keeps its last edge only. Symmetric relations have no reverse.
+    Of a relation that is a state, a source keeps its last edge only. Symmetric relations have no reverse. With
+    `shuffle` these edges join other nodes, in both directions the same (`shuffled_ends`).
     """
     now = int(epoch_seconds(midnight(cutoff)))
     shot = HeteroData()
@@ -44,6 +46,7 @@ def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float) -> Hetero
         shot[kind].ids, shot[kind].num_nodes = data[kind].ids, data[kind].num_nodes
     for edge in data.edge_types:
         known = _known(data, edge, now=now, half_life_days=half_life_days)
+        known = known.shuffled(edge) if shuffle else known
         source, relation, target = edge
         size = (data[target].num_nodes, data[source].num_nodes)
         _add(shot, edge, known, size=size)
@@ -66,6 +69,9 @@ class _Known:
 
     def reversed(self) -> "_Known":
         return _Known(self.target, self.source, self.weight, self.days)
+
+    def shuffled(self, edge: EdgeType) -> "_Known":
+        return _Known(*shuffled_ends(edge, self.source, self.target), self.weight, self.days)
 
 
 def _known(data: HeteroData, edge: EdgeType, *, now: int, half_life_days: float) -> _Known:

@@ -70,6 +70,32 @@ def differences_figure(differences: pd.DataFrame, *, title: str) -> Figure:
     return figure
 
 
+def slices_figure(differences: pd.DataFrame, *, reference: str, title: str) -> Figure:
+    """One line an estimator and slice: its paired difference in Spearman to the reference with the 95 % interval.
+
+    `differences` has `estimator, slice, value, lo, hi, n`; slices and estimators come in its order, those without a
+    value are left out. Raises ValueError if none has one.
+    """
+    rows = differences.dropna(subset="value")
+    if rows.empty:
+        raise ValueError("no slice has a difference to draw; score at least 30 rows a slice")
+    slices, names = list(dict.fromkeys(rows["slice"])), list(dict.fromkeys(rows["estimator"]))
+    figure, axes = _blank(title, height=1.4 + 0.22 * len(slices) * (len(names) + 1))
+    axes.axvline(0, color=FAINT, ls="--", lw=1)
+    for k, (name, colour) in enumerate(zip(names, PALETTE * len(names), strict=False)):
+        own = rows[rows["estimator"] == name]
+        position = [slices.index(part) + (k - (len(names) - 1) / 2) / (len(names) + 1) for part in own["slice"]]
+        reach = np.abs(np.stack([own["value"] - own["lo"], own["hi"] - own["value"]]))
+        label = printed(str(name))
+        axes.errorbar(own["value"], position, xerr=reach, fmt="o", color=colour, ms=5, lw=1.4, capsize=2.5, label=label)
+    n = rows.groupby("slice")["n"].max()
+    axes.set_yticks(range(len(slices)), [f"{part.replace('_', ' ')}\nn = {n[part]:,}" for part in slices])
+    axes.set_ylim(len(slices) - 0.5, -0.5)
+    axes.set_xlabel(f"difference in Spearman to {printed(reference)}, 95 % interval")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
 def signal_figure(differences: pd.DataFrame, *, title: str) -> Figure:
     """A line an estimator over `graph_signal`: its paired difference in Spearman with the 95 % interval as a band."""
     figure, axes = _blank(title, height=4.4)

@@ -21,15 +21,18 @@ from patron.evaluation.metrics import FLAG_METRICS
 
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
 ORDER = (
-    "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "gnn",
-    "boosted_gnn", "stack", *ORACLES,
+    "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "mlp",
+    "gnn_purchases_only", "gnn_no_co_shoppers", "gnn_shuffled", "gnn", "boosted_gnn_shuffled", "boosted_gnn", "stack",
+    *ORACLES,
 )  # fmt: skip
 MAIN = ("rfm", "btyd", "lightgbm", "gnn", "stack", "oracle")  # of which curves are drawn and means are said
 PRINTED = {
     "zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN",
-    "boosted_gnn": "boosted GNN", "stack": "stack", "lightgbm_flat": "LightGBM, flat table",
-    "lightgbm_twohop": "LightGBM + two hops",
-    "gnn_co_shoppers": "GNN, co-shoppers alone", "oracle": "oracle", "oracle_past": "oracle that knows the past",
+    "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
+    "gnn_co_shoppers": "GNN, co-shoppers alone", "mlp": "MLP, no graph", "gnn_shuffled": "GNN, edges shuffled",
+    "gnn_no_co_shoppers": "GNN, no co-shoppers", "gnn_purchases_only": "GNN, purchases only",
+    "boosted_gnn": "boosted GNN", "stack": "stack", "boosted_gnn_shuffled": "boosted GNN, edges shuffled",
+    "oracle": "oracle", "oracle_past": "oracle that knows the past",
 }  # fmt: skip
 SPLITS = {
     "temporal": "temporal: trained on the past, tested on the future",
@@ -104,7 +107,7 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
 def markdown(results: pd.DataFrame) -> str:
     """A GitHub table of `value [lo, hi] ± SD over seeds`, the best of each column in bold, and its small print; then,
     of several tests, a table of Spearman in each and of the means."""
-    cells, best = _cells(comparison(results))
+    cells, best = cells_of(comparison(results))
     lines = [*_grid(cells.where(~best, "**" + cells + "**")), "", *_small_print(results), ""]
     tests = tests_of(results)
     if tests:
@@ -122,7 +125,7 @@ def console(results: pd.DataFrame, *, width: int = 160) -> Table:
 
     A narrow terminal gets the headline columns only; all are in the long table.
     """
-    cells, best = _cells(comparison(results))
+    cells, best = cells_of(comparison(results))
     if width < _WIDE:
         kept = [name for name in cells.columns if name in _HEADLINE or name.startswith("Δ")]
         cells, best = cells[kept], best[kept]
@@ -160,9 +163,9 @@ def verdict(results: pd.DataFrame, *, ours: str = "gnn", reference: str = "light
     if not _has(rows, *asked):
         return ""
     value, lo, hi = _found(rows, *asked)
-    numbers = _bracketed(value, lo, hi)
-    mean = _bracketed(*_found(headline(results, fold=MEAN), *asked)) if tests else ""
-    said = f"{printed(ours)} minus {printed(reference)}: {numbers} Spearman{_seeds(rows, ours)}: {_judged(lo, hi)}."
+    numbers = bracketed(value, lo, hi)
+    mean = bracketed(*_found(headline(results, fold=MEAN), *asked)) if tests else ""
+    said = f"{printed(ours)} minus {printed(reference)}: {numbers} Spearman{seeds_said(rows, ours)}: {_judged(lo, hi)}."
     return said + f" Mean over the {len(tests)} tests: {mean}." * bool(tests)
 
 
@@ -231,7 +234,7 @@ def _said(rows: pd.DataFrame, estimator: str, metric: str) -> str:
     if not _has(rows, estimator, metric):
         return "–"
     value, lo, hi = _found(rows, estimator, metric)
-    return _bracketed(value, lo, hi, show=formatter(metric))
+    return bracketed(value, lo, hi, show=formatter(metric))
 
 
 def _means_said(results: pd.DataFrame) -> list[str]:
@@ -265,7 +268,7 @@ def _shown(columns: Iterable[str]) -> list[str]:
     return [metric for metric in HEADERS if metric in present] + differences
 
 
-def _cells(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def cells_of(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The printed cells, a row an estimator, and whether each is the best of its column (never for a difference)."""
     frame = table.set_index("estimator")
     cells, best = pd.DataFrame(index=frame.index), pd.DataFrame(index=frame.index)
@@ -314,7 +317,8 @@ def _money(value: float) -> str:
     return f"{value:,.{max(0, 3 - magnitude)}f}"
 
 
-def _bracketed(value: float, lo: float, hi: float, *, show: Callable[[float], str] | None = None) -> str:
+def bracketed(value: float, lo: float, hi: float, *, show: Callable[[float], str] | None = None) -> str:
+    """A value and its interval, signed unless `show` says otherwise; the value alone where there is no interval."""
     show = show or _signed
     return f"{show(value)} {_between(lo, hi, show)}".strip()
 
@@ -333,13 +337,19 @@ def _judged(lo: float, hi: float) -> str:
     return "the two cannot be told apart, so nothing here shows that the graph pays"
 
 
-def _seeds(rows: pd.DataFrame, estimator: str) -> str:
+def seeds_said(rows: pd.DataFrame, estimator: str) -> str:
     """The interval is over customers only, so the spread over seeds is said beside it."""
     spread = rows[(rows["estimator"] == estimator) & (rows["metric"] == "spearman_seed_sd")]["value"]
     return " (one seed)" if spread.empty else f" (SD over seeds {_plain(spread.iloc[0])})"
 
 
 def _small_print(results: pd.DataFrame) -> list[str]:
+    said = verdict(results)
+    return [*small_print(results), *([said] if said else [])]
+
+
+def small_print(results: pd.DataFrame) -> list[str]:
+    """What a table or figure is of, and how to read it, a sentence or two a line; without a verdict."""
     rows, tests = headline(results), tests_of(results)
     first, several = rows.iloc[0], f" The test from {tests[-1]}, the last of {len(tests)}." if tests else ""
     lines = [
@@ -348,7 +358,6 @@ def _small_print(results: pd.DataFrame) -> list[str]:
         "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
         " ".join([_ORACLE_SAID] * bool((rows["estimator"] == "oracle").any()) + _gain_said(rows)),
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
-        verdict(results),
     ]
     return [line for line in lines if line]
 
