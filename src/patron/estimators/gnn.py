@@ -248,7 +248,7 @@ def _scores(*parts: Rows, known: pd.Index) -> torch.Tensor:
     scores = torch.empty(len(known), SCORES)
     for part in parts:
         if part.start is not None:
-            at = known.get_indexer(part.table.frame["customer_id"]).astype(np.int64)
+            at = known.get_indexer(pd.Index(part.table.frame["customer_id"])).astype(np.int64)
             scores[torch.from_numpy(at)] = torch.from_numpy(part.start.columns)
     return scores
 
