@@ -69,7 +69,7 @@ def planted() -> Planted:
 def rank_correlation(planted: Planted, folder: Path, *, num_layers: int) -> float:
     """Of a net of so many hops, for two cutoffs later than all it has learned from; the mean of the two."""
     folder.mkdir()
-    given = setting(folder, max_steps=160, steps_per_check=20, patience=100, learning_rate=0.003)
+    given = setting(folder, max_steps=240, steps_per_check=20, patience=100, learning_rate=0.003)
     given = replace(given, graph=replace(given.graph, relations=("purchased",)))
     model = replace(with_dropout(ESTIMATORS["gnn"].model, 0.1), channels=16, num_layers=num_layers)
     gnn = GNN(replace(ESTIMATORS["gnn"], model=model), given)

@@ -105,7 +105,7 @@ class BoostedGNN(GNN):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out, before = self.apply(db, rows, outputs).double(), self.boosted.say(db, rows=rows)
+        out, before = self.apply(db, rows, outputs), self.boosted.say(db, rows=rows)
         frame = self.decoder.frame(_corrected(before, out, head=self.trained.model.head), rows)
         return self.intervals.apply(frame, rows)
 

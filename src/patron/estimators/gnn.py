@@ -120,8 +120,7 @@ class GNN(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        # In float64, where it does not show which rows stand beside a row.
-        out = self.apply(db, rows, outputs).double()
+        out = self.apply(db, rows, outputs)
         return self.intervals.apply(_said(self.trained.model.head, out, rows), rows)
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
