@@ -15,12 +15,12 @@ from patron.variants import REFERENCE, SweepConfig, advantages, sweep
 
 def main(config: SweepConfig) -> None:
     results = sweep(config)
-    found = advantages(results, reference=REFERENCE)
-    Console().print(differences(found, title=f"{config.name}: Spearman less that of LightGBM"))
+    found = advantages(results, reference=REFERENCE, column=config.column)
+    Console().print(differences(found, title=f"{config.name}: Spearman less that of LightGBM", column=config.column))
     written = write_results(results, name=config.name, folder=config.results, readme=None)
     bounds = (config.evaluation.floor, config.evaluation.ceiling)  # far off: they would squeeze the others
     between = found[~found["estimator"].isin(bounds)]
-    figure = signal_figure(between, title="Advantage over LightGBM on as-of features")
+    figure = signal_figure(between, title="Advantage over LightGBM on as-of features", column=config.column)
     for path in [*written, save(figure, config.results / f"{config.name}.png")]:
         print(f"wrote {path}")
 

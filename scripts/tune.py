@@ -18,8 +18,10 @@ def main(config: TuneConfig) -> None:
     both = trials[trials["trial"].isin([0, found["trial"]])].drop_duplicates("trial")
     console = Console(width=200)
     console.print(both.set_index("trial").T.to_string(float_format=lambda value: f"{value:.5g}"))
-    said = "exceeds" if clear else "does not exceed"
-    console.print(f"The gain of trial {found['trial']} over the default, trial 0, {said} its standard errors.")
+    said = "is above" if clear else "is not above"
+    console.print(
+        f"Best: trial {found['trial']:.0f}. What it gains on the default, trial 0, {said} its standard errors."
+    )
     for path in write_results(trials, name=config.name, folder=config.results, readme=None):
         print(f"wrote {path}")
 

@@ -192,10 +192,10 @@ def _with_relations(config: SweepConfig) -> Iterator[Variant]:
             yield Variant(f"{name}_co_shoppers", replace(config, graph=alone, name=f"{config.name}/co_shoppers"), name)
 
 
-def advantages(results: pd.DataFrame, *, reference: str) -> pd.DataFrame:
+def advantages(results: pd.DataFrame, *, reference: str, column: str = "graph_signal") -> pd.DataFrame:
     """`estimator, value, lo, hi` of the paired differences in Spearman to the reference, over all folds and seeds, and
-    what else the results say of each row."""
+    the value of the swept `column`, if the results have it."""
     metric = f"spearman_minus_{reference}"
     rows = results[(results["metric"] == metric) & (results["slice"] == "all") & (results["fold"] == "mean")]
-    kept: Mapping[str, None] = dict.fromkeys(["graph_signal", "estimator", "value", "lo", "hi", "n"])
+    kept: Mapping[str, None] = dict.fromkeys([column, "estimator", "value", "lo", "hi", "n"])
     return rows[[name for name in kept if name in rows]].reset_index(drop=True)

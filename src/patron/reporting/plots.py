@@ -21,6 +21,7 @@ from patron.reporting.tables import MAIN, formatter, headline, ordered, printed
 
 ACTUAL, PREDICTED, FAINT = "#BBC4CC", "#D55E00", "#8A8F94"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_SWEPT = {"graph_signal": "graph signal: share of the customers' later level that follows from their taste community"}
 _GRID = np.linspace(0, 1, 501)  # enough for a smooth curve, and a small file for a million customers
 
 
@@ -96,15 +97,15 @@ def slices_figure(differences: pd.DataFrame, *, reference: str, title: str) -> F
     return figure
 
 
-def signal_figure(differences: pd.DataFrame, *, title: str) -> Figure:
-    """A line an estimator over `graph_signal`: its paired difference in Spearman with the 95 % interval as a band."""
+def signal_figure(differences: pd.DataFrame, *, title: str, column: str = "graph_signal") -> Figure:
+    """A line an estimator over the swept `column`: the paired difference in Spearman and its 95 % interval."""
     figure, axes = _blank(title, height=4.4)
     axes.axhline(0, color=FAINT, ls="--", lw=1)
     for name, colour in zip(ordered(differences["estimator"]), PALETTE * len(differences), strict=False):
-        rows = differences[differences["estimator"] == name].sort_values("graph_signal")
-        axes.fill_between(rows["graph_signal"], rows["lo"], rows["hi"], color=colour, alpha=0.15, lw=0)
-        axes.plot(rows["graph_signal"], rows["value"], "o-", color=colour, lw=1.4, ms=4, label=printed(str(name)))
-    axes.set_xlabel("graph signal: share of the customers' later level that follows from their taste community")
+        rows = differences[differences["estimator"] == name].sort_values(column)
+        axes.fill_between(rows[column], rows["lo"], rows["hi"], color=colour, alpha=0.15, lw=0)
+        axes.plot(rows[column], rows["value"], "o-", color=colour, lw=1.4, ms=4, label=printed(str(name)))
+    axes.set_xlabel(_SWEPT.get(column, column))
     axes.set_ylabel("difference in Spearman, 95 % interval")
     axes.legend(frameon=False)
     return figure

@@ -141,11 +141,11 @@ def console(results: pd.DataFrame, *, width: int = 160) -> Table:
     return table
 
 
-def differences(rows: pd.DataFrame, *, title: str) -> Table:
+def differences(rows: pd.DataFrame, *, title: str, column: str = "graph_signal") -> Table:
     """For a terminal: the paired differences of `patron.variants.advantages`, the largest loss first; those whose
-    interval leaves out 0 in bold."""
+    interval leaves out 0 in bold. Of a sweep value by value of `column`."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
-    keys = [name for name in ("graph_signal", "estimator") if name in rows]
+    keys = [name for name in (column, "estimator") if name in rows]
     for header in (*(key.replace("_", " ") for key in keys), "Δ Spearman", "95 % interval"):
         table.add_column(header, justify="left" if header == "estimator" else "right")
     for row in rows.sort_values([*keys[:-1], "value"]).to_dict("records"):
