@@ -217,6 +217,7 @@ def test_nobody_is_scored_by_a_booster_that_learned_from_them(tmp_path: Path) ->
     label = rng.permutation(np.arange(1.0, 121.0))
     rows = table(np.tile(label, 2), customers=np.tile(np.arange(120), 2), cutoffs=[EARLY] * 120 + [LATE] * 120)
     model = _Given(tmp_path, rng.permutation(120).astype(float))
+    model.trees = dict.fromkeys(NAMES, 80)
     model.tuned = model.learn(rows, trees=80)
     by_heart = model.tuned.say(model.matrix(None, rows))
     held_out = model.say_held_out(rows)
@@ -230,7 +231,7 @@ def test_parts_are_of_customers_and_whole(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     rows = table(rng.lognormal(3, 1, 90).round())
     model = _Given(tmp_path, rng.normal(size=90))
-    model.tuned = model.learn(rows, trees=5)
+    model.trees = dict.fromkeys(NAMES, 5)
     said, part = model.say_held_out(rows), rows.parts(PARTS)
     for k in range(PARTS):
         others = model.learn(rows.where(part != k), trees=5)

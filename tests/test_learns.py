@@ -36,7 +36,7 @@ def learner(folder: Path, *, name: str = "gnn", channels: int = 16, **trainer: o
 def test_gnn_learns_64_customers_by_heart(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
     rows = fold.val.where(np.arange(len(fold.val)) < 64)
     assert len(rows) == 64
-    gnn = learner(tmp_path, name=name, max_steps=120, steps_per_check=120, learning_rate=0.03)
+    gnn = learner(tmp_path, name=name, max_steps=160, steps_per_check=160, learning_rate=0.03)
     gnn.fit(shop.upto(TEST), train=rows, val=rows, refit=rows)
     predicted = gnn.predict(shop.upto(TEST), rows=rows.without_label())
     assert spearmanr(predicted["rank_score"], rows.label).statistic > 0.9

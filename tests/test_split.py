@@ -85,10 +85,10 @@ def test_cutoffs_step_back_while_a_horizon_of_history_remains() -> None:
 
 def test_refit_has_every_closed_cutoff_and_train_only_those_closed_at_val() -> None:
     chosen = planned(replace(TEMPORAL, step_days=20))
-    assert chosen.train == days("02-12", "03-03", "03-23", "04-12", "05-02")
+    assert chosen.train == days("01-23", "02-12", "03-03", "03-23", "04-12", "05-02")
     assert chosen.refit == (*chosen.train, *days("05-12", "06-01"))  # 05-12 closes by the test and not by val
     assert planned(replace(BY_CUSTOMER, step_days=20)).refit == days(
-        "02-02", "02-22", "03-13", "04-02", "04-22", "05-12", "06-01"
+        "01-13", "02-02", "02-22", "03-13", "04-02", "04-22", "05-12", "06-01"
     )
 
 
@@ -122,8 +122,8 @@ def test_a_history_too_short_says_what_to_do(split: TemporalConfig) -> None:
     assert "with 153 days of history before the test at 2020-07-01" in said
     mends = ("split.validation=customers", "split.min_history_days", "task.horizon", "split=customers")
     assert all(mend in said for mend in mends)
-    with pytest.raises(ValueError, match="with 366 days of history"):
-        planned(split, horizon="12m")  # unset, it is one horizon: that of a leap year
+    with pytest.raises(ValueError, match="with 122 days of history"):
+        planned(split, horizon="12m")  # unset, it is a third of one horizon: that of a leap year
 
 
 @pytest.mark.parametrize(

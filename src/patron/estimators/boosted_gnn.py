@@ -93,7 +93,7 @@ class BoostedGNN(GNN):
     def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any) -> Self:
         """Where the correction clearly pays on the validation rows, these say how to decode it; else LightGBM does."""
         rows = val.table
-        before = self.boosted.tuned.say(self.boosted.matrix(db, rows)).at_level(rows.label)
+        before = self.boosted.tuned.say(self.boosted.matrix(db, rows))
         after = _corrected(before, out, head=head).at_level(rows.label)
         self.decoder, self.intervals = self.boosted.decoder, self.boosted.intervals
         frame = self.decoder.frame(after, rows)
