@@ -58,7 +58,8 @@ def test_what_rounding_gains_is_nothing() -> None:
 
 @pytest.mark.parametrize(("gain", "se", "is_clear"), [(1.0, 0.9, True), (1.0, 1.0, False), (-1.0, 0.1, False)])
 def test_clear_is_more_than_one_standard_error(gain: float, se: float, is_clear: bool) -> None:
-    assert Advantage(gain, se).is_clear is is_clear
+    assert Advantage(gain, se, 0.0).is_clear is is_clear
+    assert not Advantage(gain, se, 1.0).is_clear  # no more than rounding
 
 
 @pytest.mark.parametrize("ties", [False, True])
