@@ -153,11 +153,11 @@ def _loss_at(head: Scaled, out: Tensor, target: Tensor, at: int) -> Any:
     return lambda by: float(head.loss(shifted(out, by, at=at), target))
 
 
-def shifted(out: Tensor, by: Tensor | float, *, at: int) -> Tensor:
-    """Outputs [B, out] with `by` ([B] or one number) added to that at place `at`."""
+def shifted(out: Tensor, by: float, *, at: int) -> Tensor:
+    """Outputs [B, out] with `by` added to that at place `at`."""
     chosen = torch.zeros(out.shape[1], dtype=out.dtype, device=out.device)
     chosen[at] = 1
-    return out + chosen * (by[:, None] if isinstance(by, Tensor) and by.ndim else by)
+    return out + chosen * by
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:
