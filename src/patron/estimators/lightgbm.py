@@ -1,7 +1,7 @@
 """LightGBM on as-of features: the opponent that published graph models have to beat (field notes), on RFM alone, on
 what a customer's own row says, on all of them, or with what the other buyers of the same products did."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -104,11 +104,12 @@ class LightGBM(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.begin(db, train=train, cutoffs=refit.cutoffs)
-        self.known, self.trees = self._cross_validated(db, rows=refit)
+        matrix = self.matrix(db, refit)
+        self.known, self.trees = self._cross_validated(matrix, refit)
         self.decoder = Decoder.fit(self.known, refit)
         self.intervals = Conformal.fit(self.decoder.frame(self.known, refit), refit)
-        self.tuned = self._boost(db, rows=train, trees=self.trees)
-        self.final = self._boost(db, rows=refit, trees=self.trees)
+        self.tuned = self._boost(self.matrix(db, train), train, self.trees)
+        self.final = self._boost(matrix, refit, self.trees)
         out_of_time = self.tuned.say(self.matrix(db, val)).at_level(val.label)
         self.held_out = self.intervals.apply(self.decoder.frame(out_of_time, val), val)
         return self
@@ -136,28 +137,26 @@ class LightGBM(Stored):
     def cross_fitted(self, db: Database, *, rows: TaskTable) -> Said:
         """What is said of labelled `rows` by boosters that learned from the other customers among them, with as many
         trees as were chosen in `fit`."""
-        return self._held_out(db, rows=rows, boost=lambda others, _: self._boost(db, rows=others, trees=self.trees))
+        matrix = self.matrix(db, rows)
+        said, _ = self._held_out(matrix, rows, trees=self.trees, choose=False)
+        return said
 
-    def _cross_validated(self, db: Database, *, rows: TaskTable) -> tuple[Said, dict[Name, int]]:
+    def _cross_validated(self, matrix: Matrix, rows: TaskTable) -> tuple[Said, dict[Name, int]]:
         # The same with the number of trees that each part of the customers likes best, and the mean of these numbers.
-        liked: list[dict[Name, int]] = []
-
-        def boost(others: TaskTable, part: TaskTable) -> Boosted:
-            boosted = self._boost(db, rows=others, trees=self.most, valid=part)
-            liked.append(boosted.trees)
-            return boosted
-
-        said = self._held_out(db, rows=rows, boost=boost)
+        said, liked = self._held_out(matrix, rows, trees=self.most, choose=True)
         return said, {name: round(sum(trees[name] for trees in liked) / PARTS) for name in self.most}
 
-    def _held_out(self, db: Database, *, rows: TaskTable, boost: Callable[[TaskTable, TaskTable], Boosted]) -> Said:
-        said, part = Said(*(np.empty(len(rows)) for _ in range(4))), rows.parts(PARTS)
+    def _held_out(
+        self, matrix: Matrix, rows: TaskTable, *, trees: Mapping[Name, int], choose: bool
+    ) -> tuple[Said, list[dict[Name, int]]]:
+        said, part, liked = Said(*(np.empty(len(rows)) for _ in range(4))), rows.parts(PARTS), []
         for here in (part == k for k in range(PARTS)):
-            held_out = rows.where(here)
-            boosted = boost(rows.where(~here), held_out)
-            for name, values in vars(boosted.say(self.matrix(db, held_out))).items():
+            held_out = matrix.where(here), rows.where(here)
+            boosted = self._boost(matrix.where(~here), rows.where(~here), trees, valid=held_out if choose else None)
+            liked.append(boosted.trees)
+            for name, values in vars(boosted.say(held_out[0])).items():
                 getattr(said, name)[here] = values
-        return said
+        return said, liked
 
     def _design(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         made = self.spec.groups
@@ -179,13 +178,11 @@ class LightGBM(Stored):
         return Matrix(np.hstack([features.select_dtypes("number").to_numpy(), words]), known)
 
     def _boost(
-        self, db: Database, *, rows: TaskTable, trees: Mapping[Name, int], valid: TaskTable | None = None
-    ) -> Boosted:
+        self, matrix: Matrix, rows: TaskTable, trees: Mapping[Name, int], *,
+        valid: tuple[Matrix, TaskTable] | None = None,
+    ) -> Boosted:  # fmt: skip
         params: dict[str, Any] = {**self.config.params, "seed": self.setting.seed}
-        check = None if valid is None else (self.matrix(db, valid), valid)
-        return boost(
-            self.matrix(db, rows), rows, params=params, trees=trees, valid=check, patience=self.config.patience
-        )
+        return boost(matrix, rows, params=params, trees=trees, valid=valid, patience=self.config.patience)
 
 
 def _blend(said: Said, rank_map: RankMap, *, share: float) -> np.ndarray:

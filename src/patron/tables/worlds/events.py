@@ -12,6 +12,7 @@ from patron.tables.worlds.latent import RETURN_DAYS, Catalogue
 
 FORESHADOW_DAYS = 60  # before the leaving, from when on a customer behaves otherwise
 COMPLAINTS_LEAVING = 6  # times as often
+COMPLAINT_DAYS = (1, 14)  # after the order
 CHANNELS = ("store", "web", "app")
 REASONS = ("too small", "too large", "damaged", "not as described", "changed my mind")
 LEVELS = ("basic", "silver", "gold", "platinum")
@@ -71,7 +72,7 @@ def order_events_table(rng: np.random.Generator, block: Block, *, config: WorldC
     complained = np.flatnonzero(rng.random(n) < share)
     order = np.concatenate([np.arange(n), complained])
     day = np.concatenate(
-        [orders.day + rng.uniform(1, 7, n), orders.day[complained] + rng.uniform(1, 14, len(complained))]
+        [orders.day + rng.uniform(1, 7, n), orders.day[complained] + rng.uniform(*COMPLAINT_DAYS, len(complained))]
     )
     which = np.arange(len(order)) >= n
     goodwill = np.round(orders.amount[order] * rng.uniform(0.05, 0.3, len(order)), 2)

@@ -22,6 +22,7 @@ NAMES = (
 )  # fmt: skip
 KINDS = ("visit", "newsletter_open", "support")
 SHARES, SHARES_LEAVING = (0.6, 0.35, 0.05), (0.45, 0.2, 0.35)  # of the kinds
+KEPT = (1.0, 0.5, 0.1)  # of the interactions: of who stays, before the leaving, and after it
 DETAILS = (
     "looked around", "used the search", "left a full basket",
     "monthly letter", "new arrivals", "birthday letter",
@@ -56,7 +57,7 @@ def interactions_table(rng: np.random.Generator, block: Block, *, config: WorldC
     owner = np.repeat(np.arange(len(customers)), number)
     day = rng.uniform(customers.arrives[owner], end)
     to_go = customers.leaves[owner] - day
-    kept = rng.random(len(owner)) < np.select([to_go > FORESHADOW_DAYS, to_go > 0], [1.0, 0.5], 0.1)
+    kept = rng.random(len(owner)) < np.select([to_go > FORESHADOW_DAYS, to_go > 0], KEPT[:2], KEPT[2])
     rows = np.flatnonzero(kept)[np.argsort(day[kept], kind="stable")]
     owner, day, to_go = owner[rows], day[rows], to_go[rows]
     leaving = (to_go <= FORESHADOW_DAYS) & (to_go > -config.purchases.leaving_days)

@@ -1,15 +1,17 @@
 """What the past of a customer tells one who knows everything else about a world: how its communities differ, who
-belongs to which, and how customers are drawn, but of a customer's own state only what the orders show.
+belongs to which, and how customers are drawn, but of a customer's own state only what the tables show.
 
 No history could tell more, so the distance from here to `Truth.expected` is out of reach for any model, and the
-distance to here is what a model leaves. Latent states are drawn from the prior and weighted by the likelihood of the
-orders up to the cutoff (importance sampling); the expectation is the weighted mean over them. Which orders a campaign
-brought is not looked at: campaigns raise the rate of everybody by what they do in the mean.
+distance to here is what a model leaves. Latent states are drawn from the prior and weighted by the likelihood of all
+tables up to the cutoff (importance sampling): orders, and the signs of a leaving in the other tables. Rates and values
+are integrated out (Rao-Blackwell). The expectation is the weighted mean over the states. Which orders a campaign brought is not looked at: responses raise the rate for a while, or
+where no campaign is known, campaigns raise that of everybody by what they do in the mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import date
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,9 +20,10 @@ from scipy.special import xlogy
 from patron.days import midnight
 from patron.tables.database import Database
 from patron.tables.engine import query
-from patron.tables.worlds.config import WorldConfig
+from patron.tables.worlds.config import PurchaseConfig, WorldConfig
 from patron.tables.worlds.latent import Customers, draw_states
 from patron.tables.worlds.purchases import campaign_on, gone, pace, rate_at, value_at
+from patron.tables.worlds.signs import Signs, Timeline
 from patron.tables.worlds.truth import Expected, Truth
 
 CHUNK = 500_000  # states held at once
@@ -28,14 +31,13 @@ CHUNK = 500_000  # states held at once
 
 @dataclass(frozen=True)
 class Past:
-    """Orders after the first one, by customer and time, each [o]: the row of the customer, the day, the value. Of every
-    customer, each [n]: whether there is a first order, and its value."""
+    """The orders after the first one with their value. Of every customer, each [n]: whether there is a first order, and
+    its value. And whatever else is known."""
 
-    owner: np.ndarray
-    day: np.ndarray
-    value: np.ndarray
+    orders: Timeline
     begun: np.ndarray
     first_value: np.ndarray
+    signs: Signs
 
 
 _ORDERS = """
@@ -49,9 +51,10 @@ GROUP BY o.customer_id, o.order_id, o.order_date ORDER BY o.customer_id, o.order
 def expected_from_past(truth: Truth, db: Database, *, cutoff: date, days: int, states: int, seed: int) -> Expected:
     """What is to be expected in `(cutoff, cutoff + days]`, given the orders in `db.upto(cutoff)`: as `Truth.expected`,
     by `states` draws a customer."""
-    rows = query(db.upto(cutoff), _ORDERS, start=midnight(truth.config.calendar.start)).to_pandas()
-    number = len(truth.customers)
-    past = _past(rows, number=number)
+    config, known, number = truth.config, db.upto(cutoff), len(truth.customers)
+    rows = query(known, _ORDERS, start=midnight(config.calendar.start)).to_pandas()
+    signs = Signs.of(known, now=float((cutoff - config.calendar.start).days), config=config)
+    past = _past(rows, number=number, signs=signs)
     parts = [
         _expected(truth, past, who=who, cutoff=cutoff, days=days, states=states, rng=np.random.default_rng([seed, k]))
         for k, who in enumerate(_chunks(number, size=max(1, CHUNK // states)))
@@ -59,14 +62,12 @@ def expected_from_past(truth: Truth, db: Database, *, cutoff: date, days: int, s
     return Expected(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Expected)))
 
 
-def _past(rows: pd.DataFrame, *, number: int) -> Past:
+def _past(rows: pd.DataFrame, *, number: int, signs: Signs) -> Past:
     # That there is a first order says when a customer came, and nothing of the rate; its value is one like the others.
     again = rows.duplicated("customer_id").to_numpy()
     later, first = rows[again], rows[~again].set_index("customer_id")["value"].reindex(range(number))
-    return Past(
-        later["customer_id"].to_numpy(), later["day"].to_numpy(), later["value"].to_numpy(),
-        begun=first.notna().to_numpy(), first_value=first.fillna(0.0).to_numpy(),
-    )  # fmt: skip
+    orders = Timeline.of(later, later["value"].to_numpy())
+    return Past(orders, begun=first.notna().to_numpy(), first_value=first.fillna(0.0).to_numpy(), signs=signs)
 
 
 def _chunks(number: int, *, size: int) -> Iterator[np.ndarray]:
@@ -83,8 +84,9 @@ def _expected(
         community=truth.customers.community[owner], effects=truth.effects,
     )  # fmt: skip
     now = float((cutoff - truth.config.calendar.start).days)
-    weight = _weights(_log_likelihood(drawn, past, now=now, truth=truth).reshape(-1, states))
-    said = replace(truth, customers=drawn).expected(cutoff, days=days)
+    known, log_likelihood = _conditioned(drawn, past, now=now, truth=truth)
+    weight = _weights(log_likelihood.reshape(-1, states))
+    said = replace(truth, customers=known).expected(cutoff, days=days)
     return Expected(
         *((getattr(said, field.name).reshape(-1, states) * weight).sum(axis=1) for field in fields(Expected))
     )
@@ -98,43 +100,72 @@ def _weights(log_likelihood: np.ndarray) -> np.ndarray:
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def _log_likelihood(drawn: Customers, past: Past, *, now: float, truth: Truth) -> np.ndarray:
-    """Of the orders up to `now`, under each drawn state: [states], up to what is the same for all of a customer."""
-    config = truth.config
-    clock, busy = _clocks(config)
-    brought = config.contacts.reach * drawn.response * config.contacts.lift  # orders of a campaign for each own one
+def _conditioned(drawn: Customers, past: Past, *, now: float, truth: Truth) -> tuple[Customers, np.ndarray]:
+    """The drawn states with rate and value as they are to be expected given the rest of the state and all that is known
+    up to `now`; and the log-likelihood of this under that rest, [states], up to what is the same for all of a customer.
+
+    Rates are Gamma and orders Poisson, mean values inverse Gamma and values Gamma: both integrate out. Spend is
+    proportional to both, so it is theirs at their means.
+    """
+    config, who, orders = truth.config, drawn.customer_id, past.orders
     matures, ends = drawn.arrives + config.purchases.trial_days, gone(drawn, config)
-    span = float(len(clock))
-    times = past.owner * span + past.day  # ascending: customers first, then days
-    first, last = (np.searchsorted(times, drawn.customer_id * span + day) for day in (0.0, now))
-    leaving = np.searchsorted(times, drawn.customer_id * span + np.clip(drawn.leaves, 0, now))
-    over = np.searchsorted(times, drawn.customer_id * span + np.clip(ends, 0, now))
-    total = xlogy(last - leaving, config.purchases.leaving_rate) + _of_first_values(drawn, past, truth=truth)
-    worth, promoted = (np.concatenate([[0.0], np.cumsum(each)]) for each in (past.value, campaign_on(past.day)))
-    total += (promoted[last] - promoted[first]) * np.log1p(brought)
-    turn = np.searchsorted(times, drawn.customer_id * span + np.clip(matures, 0, now))
-    for start, stop, begin, end, phase in (
-        (first, turn, drawn.arrives, np.minimum(matures, now), -np.inf),
-        (turn, last, np.minimum(matures, now), np.full(len(drawn), now), np.inf),
-    ):
-        rate, mean = rate_at(drawn, day=phase, config=config), value_at(drawn, day=phase, config=config)
-        full, fading = (
-            _mass(clock, since, until) + brought * _mass(busy, since, until)
-            for since, until in (
-                (begin, np.minimum(end, drawn.leaves)),
-                (np.maximum(begin, drawn.leaves), np.minimum(end, ends)),
-            )
-        )
-        number = stop - start
-        total += xlogy(number, rate) - rate * (full + config.purchases.leaving_rate * fading)
-        total -= config.purchases.value_shape * (number * np.log(mean) + (worth[stop] - worth[start]) / mean)
-    return np.where(last > over, -np.inf, total)
+    unit = replace(drawn, rate=np.ones(len(drawn)), value=np.ones(len(drawn)))
+    exposure, total = _exposure(drawn, past, truth=truth)
+    total = total + past.signs.log_likelihood(drawn, now=now, config=config)
+    total += xlogy(orders.number(who, drawn.leaves, now), config.purchases.leaving_rate)
+    bought, could = np.zeros(len(drawn)), np.zeros(len(drawn))  # orders, and how many there would be at a rate of 1
+    values, worth = past.begun[who].astype(np.float64), past.first_value[who].copy()  # in values at a level of 0
+    turn = np.clip(matures, 0, now)
+    for since, until, phase in ((drawn.arrives, turn, -np.inf), (turn, np.full(len(drawn), now), np.inf)):
+        rate, value = rate_at(unit, day=phase, config=config), value_at(unit, day=phase, config=config)
+        full = exposure(since, np.minimum(np.minimum(until, ends), drawn.leaves))
+        fading = exposure(np.maximum(since, drawn.leaves), np.minimum(until, ends))
+        number = orders.number(who, since, until)
+        total += xlogy(number, rate) - config.purchases.value_shape * number * np.log(value)
+        bought, could = bought + number, could + rate * (full + config.purchases.leaving_rate * fading)
+        values, worth = values + number, worth + orders.total(who, since, until) / value
+    rate, of_rates = _gamma_poisson(bought, could, shape=config.purchases.rate_shape)
+    value, of_values = _gamma_gamma(values, worth, config=config.purchases)
+    possible = orders.number(who, ends, now) == 0
+    return replace(drawn, rate=rate, value=value), np.where(possible, total + of_rates + of_values, -np.inf)
 
 
-def _of_first_values(drawn: Customers, past: Past, *, truth: Truth) -> np.ndarray:
-    mean, who = value_at(drawn, day=drawn.arrives, config=truth.config), drawn.customer_id
-    shape = truth.config.purchases.value_shape * past.begun[who]
-    return np.asarray(-shape * (np.log(mean) + past.first_value[who] / mean))
+def _gamma_poisson(number: np.ndarray, exposure: np.ndarray, *, shape: float) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of a rate of mean 1 and Gamma `shape`, given so many events; and their log-likelihood: [n] each."""
+    return (shape + number) / (shape + exposure), -(shape + number) * np.log1p(exposure / shape)
+
+
+def _gamma_gamma(number: np.ndarray, worth: np.ndarray, *, config: PurchaseConfig) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of a customer's mean value, given so many values of this sum; and their log-likelihood: [n] each."""
+    if config.value_spread == 0:
+        return np.full(len(number), config.value), -config.value_shape * worth / config.value
+    shape = 2 + 1 / config.value_spread**2
+    scale, of_worth = (shape - 1) * config.value, config.value_shape * worth
+    after = shape + config.value_shape * number
+    return (scale + of_worth) / (after - 1), -after * np.log1p(of_worth / scale)
+
+
+def _exposure(
+    drawn: Customers, past: Past, *, truth: Truth
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], np.ndarray]:
+    # The calendar's pace between two days with what campaigns add to it; and what they make of the orders themselves.
+    config, who, orders = truth.config, drawn.customer_id, past.orders
+    clock, busy = _clocks(config)
+    if len(past.signs.touches):  # then it is known who responded, the same of all states
+        responded = partial(past.signs.brought, who, clock=clock)
+
+        def known(since: np.ndarray, until: np.ndarray) -> np.ndarray:
+            later = np.maximum(since, until)
+            return _mass(clock, since, until) + config.contacts.lift * (responded(later) - responded(since))
+
+        return known, np.zeros(len(drawn))
+    brought = config.contacts.reach * drawn.response * config.contacts.lift  # orders of a campaign for each own one
+    promoted = Timeline(orders.owner, orders.day, campaign_on(orders.day).astype(np.float64))
+
+    def expected(since: np.ndarray, until: np.ndarray) -> np.ndarray:
+        return _mass(clock, since, until) + brought * _mass(busy, since, until)
+
+    return expected, promoted.total(who, 0.0) * np.log1p(brought)
 
 
 def _clocks(config: WorldConfig) -> tuple[np.ndarray, np.ndarray]:
