@@ -16,10 +16,12 @@ from settings import ESTIMATORS, SMALL, TEST, setting
 from patron.estimators import BoostedGNN, BoostedGNNConfig, Estimator
 from patron.estimators.base import QUANTILES
 from patron.estimators.boosted_gnn import MOST, _corrected
-from patron.estimators.boosting import Said
+from patron.estimators.boosting import Level, Said
+from patron.estimators.gnn import in_order
 from patron.nn.heads import RankedConfig, RankedHead, as_numpy
 from patron.tables.database import Database
 from patron.task.split import Fold
+from patron.training.fit import outputs
 from patron.training.module import said
 
 CONFIG = ESTIMATORS["boosted_gnn"]
@@ -81,6 +83,9 @@ def test_it_starts_from_customers_held_out(shop: Database, fold: Fold, tmp_path:
             seen.update(rows)
             return self
 
+        def _level(self, db: Database, rows: Any) -> Level:
+            return Level(0.0, 1.0)
+
     assert isinstance(CONFIG, BoostedGNNConfig)
     keen = {"min_data_in_leaf": 1, "min_data_in_bin": 1, "num_leaves": 63, "lambda_l2": 0, "max_bin": 255}
     trees = replace(CONFIG.lightgbm, params={**CONFIG.lightgbm.params, **keen}, max_trees=40, patience=40)
@@ -128,3 +133,18 @@ def test_scores_are_of_every_customer_of_the_graph(still: BoostedGNN, shop: Data
     ids = still._structure(past, TEST)["customer"].ids
     at = [list(ids).index(customer) for customer in few.frame["customer_id"]]
     assert_allclose(as_numpy(wide[0][at]), np.stack([said.root, said.rank, said.buys_logit], axis=1), rtol=1e-6)
+
+
+def test_a_correction_leaves_the_total_alone(shop: Database, fold: Fold, fitted: Callable[[str], Estimator]) -> None:
+    """Of the rows that all has been learned from: what the net says, at its level, is in total what LightGBM says."""
+    model = fitted("boosted_gnn")
+    assert isinstance(model, BoostedGNN)
+    past, rows = shop.upto(fold.cutoff), fold.refit
+    known = model.boosted.known
+    latest = model._rows(past, rows, known, by=model.boosted.final)
+    out = in_order(rows, outputs(model.trained.model, model._shots(past, rows=latest, of=model.trained)))
+    corrected = _corrected(known, out, head=model.trained.model.head)
+    assert abs(corrected.mean.sum() / known.mean.sum() - 1) > 1e-4  # the control
+    after = corrected.moved(model.level)
+    assert after.mean.sum() == pytest.approx(known.mean.sum())
+    assert after.root.mean() == pytest.approx(known.root.mean())

@@ -48,10 +48,25 @@ def test_targets_by_hand() -> None:
 def test_starts_by_hand() -> None:
     """The pace of the past in the scale of the view; a mean starts at a fiftieth of the average at least."""
     pace = np.array([0.0, 16.0, 81.0, -1.0])
-    starts = {name: view.offset(pace, 8.0) for name, view in VIEWS.items() if view.offset is not None}
+    starts = {name: view.link(view.start(pace, 8.0)) for name, view in VIEWS.items() if view.start is not None}
     assert set(starts) == {"root", "mean"}
     assert_allclose(starts["root"], [0, 2, 3, 0])
     assert_allclose(starts["mean"], np.log([LEAST, 2, 81 / 8, LEAST]))
+
+
+def test_starts_are_at_the_level_of_the_labels() -> None:
+    """Everybody spends three times the pace: a single tree that may not split says so, of a mean, and of payers' roots
+    the mean of these."""
+    pace = np.array([9.0, 16.0, 81.0, 16.0] * 10)
+    seen, rows = matrix(np.zeros(40), pace=pace), table(3 * pace)
+    learned = boosted(seen, rows, trees=1)
+    level = {"root": pytest.approx(3**0.25), "mean": pytest.approx(3, rel=0.02)}
+    assert learned.starts == {"rank": 1.0, "buys": 1.0, **level}
+    said = learned.say(seen)
+    assert_allclose(said.mean, 3 * pace, rtol=0.02)
+    assert_allclose(said.root, (3 * pace) ** 0.25, rtol=0.01)
+    nothing = boosted(matrix(np.zeros(40), pace=np.zeros(40)), rows)
+    assert nothing.starts["root"] == 1.0  # 0 has no level
 
 
 def test_who_buys_nothing_teaches_no_root() -> None:
@@ -204,7 +219,7 @@ class _Given(LightGBM):
         return matrix(self.columns[rows.frame["customer_id"]])
 
     def learn(self, rows: TaskTable, *, trees: int) -> Boosted:
-        return self._boost(None, rows=rows, trees=dict.fromkeys(NAMES, trees))  # type: ignore[arg-type]
+        return self._boost(self.matrix(None, rows), rows, dict.fromkeys(NAMES, trees))
 
     def say_held_out(self, rows: TaskTable) -> Said:
         return self.cross_fitted(None, rows=rows)  # type: ignore[arg-type]

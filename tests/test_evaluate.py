@@ -6,7 +6,7 @@ import pytest
 
 from patron.evaluation.ceiling import HALVES
 from patron.evaluation.curves import decile_table
-from patron.evaluation.evaluate import COLUMNS, GAIN, evaluate
+from patron.evaluation.evaluate import ATTAINED, COLUMNS, GAIN, evaluate
 from patron.evaluation.metrics import BY_DECILE, FLAG_METRICS, METRICS
 from patron.evaluation.scores import DECILES
 
@@ -303,18 +303,22 @@ def test_share_of_the_attainable_gain(truth: pd.DataFrame) -> None:
 def test_the_share_by_hand() -> None:
     """Spearman of 1, 2, 3, 4 against 2, 1, 4, 3 is 0.6, against 4, 3, 1, 2 it is -0.8: 1.4 of 1.8."""
     truth = pd.DataFrame({"customer_id": [1, 2, 3, 4], "cutoff": CUTOFF, "label": [1.0, 2.0, 3.0, 4.0]})
-    said = {"low": [4, 3, 1, 2], "gnn": [2, 1, 4, 3], "high": [1, 2, 3, 4]}
+    said = {"low": [4, 3, 1, 2], "gnn": [2, 1, 4, 3], "past": [1, 2, 4, 3], "high": [1, 2, 3, 4]}
     cell = truth[["customer_id", "cutoff"]].assign(seed=0, fold="a", q10=np.nan, q90=np.nan)
     predictions = pd.concat([
         cell.assign(estimator=name, ltv_mean=values, ltv_median=values, rank_score=values)
         for name, values in said.items()
     ])  # fmt: skip
-    results = evaluate(predictions, truth, n_boot=0, floor="low", ceiling="high", context=CONTEXT)
+    bounds = {"floor": "low", "ceiling": "high", "attainable": "past"}
+    results = evaluate(predictions, truth, n_boot=0, **bounds, context=CONTEXT)
     assert pick(results, estimator="gnn", metric="spearman")["value"] == pytest.approx(0.6)
     assert pick(results, estimator="low", metric="spearman")["value"] == pytest.approx(-0.8)
     row = pick(results, estimator="gnn", metric=GAIN)
     assert row["value"] == pytest.approx(7 / 9)
     assert np.isnan([row["lo"], row["hi"]]).all()
+    assert pick(results, estimator="past", metric=GAIN)["value"] == pytest.approx(8 / 9)
+    assert pick(results, estimator="gnn", metric=ATTAINED)["value"] == pytest.approx(7 / 8)
+    assert set(results.loc[results["metric"] == ATTAINED, "estimator"]) == {"gnn"}
 
 
 def test_the_share_is_paired(truth: pd.DataFrame) -> None:

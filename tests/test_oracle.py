@@ -230,7 +230,8 @@ def test_values_are_those_of_gamma_and_gamma() -> None:
 
 
 def test_who_has_been_silent_for_long_may_have_left() -> None:
-    """By orders alone, two states by hand: there at the rate r since the last order, or gone before. Hazards are alike: shape 1e9."""
+    """By orders alone, two states by hand: there at the rate r since the last order, or gone before. Hazards are
+    alike: shape 1e9."""
     lives = "data.purchases={rate_shape:1e9,trial_rate:12,value_spread:0,leaving_days:0}"
     hazard = "data.purchases={lifetime_days:400,lifetime_shape:1e9}"
     world = world_of("world", "data.customers=60", *NO_LEVEL, lives, hazard)
@@ -307,6 +308,6 @@ def test_an_oracle_that_an_experiment_brings_along_stays_out_of_what_it_does_not
     split = ("split.test=['2021-06-01']", "split.max_cutoffs=1", "split.min_history_days=90")
     more = ("evaluation.n_boot=5", "trainer.progress=false", f"runs={tmp_path}")
     config = load(composed("config", *words, *split, *more), schema=Config)
-    assert set(config.estimators) == {"zero", "oracle"}
+    assert set(config.estimators) == {"zero", "oracle", "oracle_past"}
     assert set(run_all(config)["estimator"]) == {"zero", "ceiling"}
-    assert "oracle left out: the truth is known of gross, net, orders only" in caplog.text
+    assert "oracle, oracle_past left out: the truth is known of gross, net, orders only" in caplog.text

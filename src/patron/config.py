@@ -42,13 +42,14 @@ QUERIES = ("query", "task.query")  # keys that hold PQL
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class EvaluationConfig:
-    """Bootstrap replicates, the estimator that the others are compared with, and the two between which the attainable
-    gain lies."""
+    """Bootstrap replicates, the estimator that the others are compared with, and the three between which gains lie: the
+    floor, the ceiling, and what is attainable from the past."""
 
     n_boot: Annotated[int, Field(ge=0)]
     reference: str
     floor: str
     ceiling: str
+    attainable: str
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -12,10 +12,10 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.days import midnight
 from patron.estimators.base import Setting
-from patron.estimators.boosting import Boosted, Said
+from patron.estimators.boosting import Boosted, Level, Said
 from patron.estimators.choose import advantage
 from patron.estimators.conformal import Conformal
-from patron.estimators.gnn import GNN, GNNConfig, Rows
+from patron.estimators.gnn import GNN, GNNConfig, Rows, in_order
 from patron.estimators.lightgbm import Decoder, LightGBM, LightGBMConfig
 from patron.estimators.once import fitted
 from patron.nn.heads import RankedConfig, Start, as_numpy
@@ -51,6 +51,7 @@ class BoostedGNN(GNN):
     corrects = True
     boosted: LightGBM
     decoder: Decoder
+    level: Level
 
     def __init__(self, config: BoostedGNNConfig, setting: Setting) -> None:
         super().__init__(GNNConfig("gnn", config.model), setting)
@@ -62,12 +63,22 @@ class BoostedGNN(GNN):
             val=val, refit=refit,
         )  # fmt: skip
         self.spec = boosted.spec
-        return self.learn(
+        latest = self._rows(db, refit, boosted.known, by=boosted.final)
+        self.learn(
             db,
             train=self._rows(db, train, boosted.cross_fitted(db, rows=train), by=boosted.tuned),
             val=self._rows(db, val, boosted.tuned.say(boosted.matrix(db, val)), by=boosted.tuned),
-            refit=self._rows(db, refit, boosted.known, by=boosted.final),
+            refit=latest,
         )
+        self.level = self._level(db, latest)
+        return self
+
+    def _level(self, db: Database, rows: Rows) -> Level:
+        # A correction is of who spends more than whom. The total is LightGBM's.
+        out = in_order(rows.table, outputs(self.trained.model, self._shots(db, rows=rows, of=self.trained)))
+        corrected = _corrected(self.boosted.known, out, head=self.trained.model.head)
+        before, after = (Level.between(said, rows.table.label) for said in (self.boosted.known, corrected))
+        return Level(after.shift - before.shift, after.factor / before.factor)
 
     def begin(self, db: Database, rows: TaskTable) -> Rows:
         """The rows with what the final boosters say of them."""
@@ -106,8 +117,8 @@ class BoostedGNN(GNN):
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         out, before = self.apply(db, rows, outputs), self.boosted.say(db, rows=rows)
-        frame = self.decoder.frame(_corrected(before, out, head=self.trained.model.head), rows)
-        return self.intervals.apply(frame, rows)
+        after = _corrected(before, out, head=self.trained.model.head)
+        return self.intervals.apply(self.decoder.frame(after.moved(self.level), rows), rows)
 
 
 def _start(said: Said) -> Start:

@@ -9,12 +9,14 @@
 
 A Spearman correlation is Pearson's of ranks, so what is expected of a rank is what ranks best; `buys` and `root`
 together are a hurdle model. `root` and `mean` start from the pace of the past, since trees alone cut the heavy tail
-into steps. Chosen on validation rows (LOG.md, 2026-11-22).
+into steps, at the level that the labels have on average: trees that stop early would not get there. Chosen on
+validation rows (LOG.md, 2026-11-22).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from functools import partial
+from typing import Any, Literal, Self, get_args
 
 import lightgbm
 import numpy as np
@@ -43,12 +45,14 @@ class Matrix:
 
 @dataclass(frozen=True)
 class View:
-    """A target of the rows' labels, which of them it has, and where boosting starts from; `scale` is the mean label."""
+    """A target of the rows' labels, which of them it has, and where boosting starts from, on the scale of the target;
+    `link` takes that to the raw scale; `scale` is the mean label."""
 
     objective: Mapping[str, Any]
     target: Callable[[TaskTable, float], np.ndarray]
     payers: bool = False
-    offset: Callable[[np.ndarray, float], np.ndarray] | None = None
+    start: Callable[[np.ndarray, float], np.ndarray] | None = None
+    link: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
 def fourth_root(spend: np.ndarray) -> np.ndarray:
@@ -60,9 +64,9 @@ VIEWS: Mapping[Name, View] = {
     "rank": View({"objective": "cross_entropy"}, lambda rows, _: rows.percentile),
     "buys": View({"objective": "cross_entropy"}, lambda rows, _: (rows.label > 0).astype(np.float64)),
     "root": View({"objective": "regression"}, lambda rows, _: fourth_root(rows.label), payers=True,
-                 offset=lambda pace, _: fourth_root(pace)),
+                 start=lambda pace, _: fourth_root(pace)),
     "mean": View({"objective": "tweedie", "tweedie_variance_power": 1.5}, lambda rows, scale: rows.label / scale,
-                 offset=lambda pace, scale: np.log(np.maximum(pace / scale, LEAST))),
+                 start=lambda pace, scale: np.maximum(pace / scale, LEAST), link=np.log),
 }  # fmt: skip
 
 
@@ -84,17 +88,34 @@ class Said:
     def at_level(self, y: np.ndarray) -> "Said":
         """The same as if the level of these rows' labels `y` [n] had been known, as it will be to who learns from
         them: a season's shift is no fault of an earlier model."""
-        factor = y.sum() / max(float(self.mean.sum()), 1e-9)
-        return replace(self, root=self.root + (fourth_root(y) - self.root).mean(), mean=self.mean * factor)
+        return self.moved(Level.between(self, y))
+
+    def moved(self, level: "Level") -> "Said":
+        """The same at another level."""
+        return replace(self, root=self.root + level.shift, mean=self.mean * level.factor)
+
+
+@dataclass(frozen=True)
+class Level:
+    """By how much all roots and all means are moved."""
+
+    shift: float
+    factor: float
+
+    @classmethod
+    def between(cls, said: Said, y: np.ndarray) -> Self:
+        """From what is said of rows to their labels `y` [n]."""
+        return cls(float((fourth_root(y) - said.root).mean()), float(y.sum() / max(float(said.mean.sum()), 1e-9)))
 
 
 @dataclass(frozen=True)
 class Boosted:
-    """A booster of every view, or where all labels are alike the value that it would have learned, and their
-    `scale`."""
+    """A booster of every view, or where all labels are alike the value that it would have learned; their `scale`; and
+    by what the `starts` of each view are multiplied."""
 
     boosters: Mapping[Name, lightgbm.Booster | float]
     scale: float
+    starts: Mapping[Name, float]
 
     @property
     def trees(self) -> dict[Name, int]:
@@ -111,7 +132,7 @@ class Boosted:
         if isinstance(booster, float):
             return np.full(len(matrix.values), booster)
         said = np.asarray(booster.predict(matrix.values, raw_score=True), dtype=np.float64)
-        start = _start(matrix, VIEWS[name], scale=self.scale)
+        start = _start(matrix, VIEWS[name], scale=self.scale, factor=self.starts[name])
         return said if start is None else said + start
 
 
@@ -127,16 +148,18 @@ def boost(
     """Boosters of all views of `rows`, each of so many `trees`, or with `valid` rows of as many as these like best,
     at most that."""
     scale = max(float(rows.label.mean()), 1e-9)
+    starts = {name: _level(matrix, rows, VIEWS[name], scale=scale) for name in get_args(Name)}
     boosters = {
         name: _boost(matrix, rows, name=name, params=params, trees=trees[name], valid=valid, patience=patience,
-                     scale=scale) for name in get_args(Name)
+                     start=partial(_start, view=VIEWS[name], scale=scale, factor=starts[name]), scale=scale)
+        for name in get_args(Name)
     }  # fmt: skip
-    return Boosted(boosters, scale)
+    return Boosted(boosters, scale, starts)
 
 
 def _boost(
     matrix: Matrix, rows: TaskTable, *, name: Name, params: Mapping[str, Any], trees: int,
-    valid: tuple[Matrix, TaskTable] | None, patience: int, scale: float,
+    valid: tuple[Matrix, TaskTable] | None, patience: int, start: Callable[[Matrix], np.ndarray | None], scale: float,
 ) -> lightgbm.Booster | float:  # fmt: skip
     view = VIEWS[name]
     matrix, rows = _of_view(matrix, rows, view)
@@ -145,11 +168,11 @@ def _boost(
         return _constant(target, name)
     settings = {**params, **view.objective, "verbosity": -1, "deterministic": True}
     # Column names may hold what LightGBM's JSON refuses, so it gets positions.
-    data = lightgbm.Dataset(matrix.values, target, init_score=_start(matrix, view, scale=scale))
+    data = lightgbm.Dataset(matrix.values, target, init_score=start(matrix))
     if valid is None:
         return lightgbm.train(settings, data, num_boost_round=trees)
     other, labels = _of_view(*valid, view)
-    check = data.create_valid(other.values, view.target(labels, scale), init_score=_start(other, view, scale=scale))
+    check = data.create_valid(other.values, view.target(labels, scale), init_score=start(other))
     stop = lightgbm.early_stopping(patience, verbose=False)
     return lightgbm.train(settings, data, num_boost_round=trees, valid_sets=[check], callbacks=[stop])
 
@@ -170,9 +193,18 @@ def _constant(target: np.ndarray, name: Name) -> float:
             return float(np.log(max(value, 1e-9)))
 
 
-def _start(matrix: Matrix, view: View, *, scale: float) -> np.ndarray | None:
+def _start(matrix: Matrix, view: View, *, scale: float, factor: float) -> np.ndarray | None:
     unknown = bool(np.isnan(matrix.pace).any())
-    return None if view.offset is None or unknown else view.offset(matrix.pace, scale)
+    return None if view.start is None or unknown else view.link(view.start(matrix.pace, scale) * factor)
+
+
+def _level(matrix: Matrix, rows: TaskTable, view: View, *, scale: float) -> float:
+    # By what starts are to be multiplied so that they are the target's on average. Trees that stop early would not
+    # get there.
+    matrix, rows = _of_view(matrix, rows, view)
+    start = 0.0 if view.start is None else float(np.mean(view.start(matrix.pace, scale)))
+    target = float(np.mean(view.target(rows, scale)))
+    return target / start if start > 0 and target > 0 else 1.0
 
 
 def _trees(booster: lightgbm.Booster | float) -> int:

@@ -105,7 +105,7 @@ class GNN(Stored):
             )
         start = self._start(db, rows=train)
         tuned = self._tune(db, start=start, train=train, val=val)
-        out = _in_order(val.table, outputs(tuned.model, self._shots(db, rows=val, of=start)))
+        out = in_order(val.table, outputs(tuned.model, self._shots(db, rows=val, of=start)))
         warn_if_collapsed(tuned.model, out)
         self.trained = self._refit(db, rows=refit, steps=tuned.steps)
         return self.calibrate(db, out, val, head=tuned.model.head)
@@ -177,7 +177,7 @@ class GNN(Stored):
     def apply(self, db: Database, rows: TaskTable, what: Callable[..., torch.Tensor]) -> torch.Tensor:
         """`what` the final model says of the rows, in their order: [n, ...]."""
         shots = self._shots(db, rows=self.begin(db, rows), of=self.trained)
-        return _in_order(rows, what(self.trained.model, shots))
+        return in_order(rows, what(self.trained.model, shots))
 
     def _shots(self, db: Database, *, rows: Rows, of: _Trained) -> list[HeteroData]:
         return [self._shot(db, rows=rows.at(cutoff), of=of) for cutoff in rows.table.cutoffs]
@@ -229,8 +229,8 @@ def _said(head: Head, out: torch.Tensor, rows: TaskTable) -> pd.DataFrame:
     )
 
 
-def _in_order(rows: TaskTable, by_cutoff: torch.Tensor) -> torch.Tensor:
-    # [n, ...] in the order of `rows`, whatever the order of their cutoffs.
+def in_order(rows: TaskTable, by_cutoff: torch.Tensor) -> torch.Tensor:
+    """Of outputs by cutoff, [n, ...] in the order of `rows`, whatever the order of their cutoffs."""
     places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
     # In float64, or the last digit of a decoded row would depend on how many others there are.
     return by_cutoff.double()[torch.from_numpy(np.argsort(np.concatenate(places)))]

@@ -109,12 +109,20 @@ def _weights(said: Mapping[str, pd.DataFrame], rows: TaskTable, *, functional: s
         loss = _losses(functional, blend, rows)
         tried = {(name, share): (1 - share) * blend + share * values[name] for name in others for share in SHARES}
         losses = {key: _losses(functional, mixed, rows) for key, mixed in tried.items()}
-        name, share = best = min(losses, key=lambda key: losses[key].mean())
-        if not advantage(loss, losses[best], customers=rows.frame["customer_id"]).is_clear:
+        name, _ = best = min(losses, key=lambda key: losses[key].mean())
+        if not _is_clear(loss, losses[best], rows):
             break
-        blend = tried[best]
+        share = next(
+            share for share in SHARES
+            if _is_clear(loss, losses[name, share], rows) and not _is_clear(losses[name, share], losses[best], rows)
+        )  # fmt: skip
+        blend = tried[name, share]
         weights = {**{other: weight * (1 - share) for other, weight in weights.items() if share < 1}, name: share}
     return weights
+
+
+def _is_clear(reference: np.ndarray, other: np.ndarray, rows: TaskTable) -> bool:
+    return advantage(reference, other, customers=rows.frame["customer_id"]).is_clear
 
 
 def _losses(functional: str, values: np.ndarray, rows: TaskTable) -> np.ndarray:

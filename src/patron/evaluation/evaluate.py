@@ -23,7 +23,8 @@ from patron.evaluation.scores import DECILES, Scores, score
 CONTEXT = ("data", "task", "split", "command", "commit")
 _CELL = ("fold", "estimator", "seed", "slice", "metric", "value", "lo", "hi", "n")
 COLUMNS = (*CONTEXT[:3], *_CELL, *CONTEXT[3:])
-GAIN, CEILING, RELIABILITY = "spearman_gain_share", "spearman_ceiling", "spearman_reliability"
+GAIN, ATTAINED = "spearman_gain_share", "spearman_attained_share"
+CEILING, RELIABILITY = "spearman_ceiling", "spearman_reliability"
 
 
 def evaluate(
@@ -36,6 +37,7 @@ def evaluate(
     pairs: Collection[tuple[str, str]] = (),
     floor: str = "rfm",
     ceiling: str = "oracle",
+    attainable: str = "oracle_past",
     flag: bool = False,
     context: Mapping[str, str],
 ) -> pd.DataFrame:
@@ -47,8 +49,9 @@ def evaluate(
 
     Rows `<metric>_minus_<reference>` appear where the reference was predicted, and likewise `<metric>_minus_<second>`
     of the first of each of the `pairs` of estimators of which both were; rows `spearman_gain_share` where `floor` and
-    `ceiling` were: (Spearman - floor) / (ceiling - floor), the share of the attainable gain. Both are of every fold
-    and, as fold `mean`, of the mean over folds. Slices `decile_1` to `decile_10` are the tenths of an estimator's own
+    `ceiling` were: (Spearman - floor) / (ceiling - floor); and `spearman_attained_share`, the same with `attainable` in
+    place of the ceiling, who knows no more than any history tells. All are of every fold and, as fold `mean`, of the
+    mean over folds. Slices `decile_1` to `decile_10` are the tenths of an estimator's own
     ranking in the sample, 1 the highest, and have the metrics `BY_DECILE`. Rows of the estimator `ceiling` say how far
     anybody could get. `n` is the number of truth rows. `flag` says
     that labels are 0 or 1, and adds the metrics of a classification.
@@ -65,7 +68,8 @@ def evaluate(
     rows = chain(
         chain.from_iterable(_estimator_rows(slices, answers) for slices in scores.values()),
         _difference_rows(scores, answers, pairs=[*((name, reference) for name in scores), *pairs]),
-        _gain_rows(scores, floor=floor, ceiling=ceiling),
+        _gain_rows(scores, GAIN, between=(floor, ceiling), but=(floor, ceiling)),
+        _gain_rows(scores, ATTAINED, between=(floor, attainable), but=(floor, attainable, ceiling)),
         _ceiling_rows(answers, n_boot=n_boot, seed=seed),
     )
     return pd.DataFrame([{**context, **row} for row in rows], columns=list(COLUMNS))
@@ -104,16 +108,18 @@ def _difference_rows(
             yield _row(ours, f"{metric}_minus_{other}", difference, fold=fold)
 
 
-def _gain_rows(scores: Mapping[str, Mapping[str, Scores]], *, floor: str, ceiling: str) -> Iterator[dict[str, Any]]:
-    if not {floor, ceiling} <= set(scores):
+def _gain_rows(
+    scores: Mapping[str, Mapping[str, Scores]], metric: str, *, between: tuple[str, str], but: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    if not set(between) <= set(scores):
         return
-    bounds = [scores[bound][ALL] for bound in (floor, ceiling)]
-    for ours in (slices[ALL] for name, slices in scores.items() if name not in (floor, ceiling)):
+    bounds = [scores[bound][ALL] for bound in between]
+    for ours in (slices[ALL] for name, slices in scores.items() if name not in but):
         for fold in (*ours.folds, MEAN):
             low, high = (bound.at("spearman", fold=fold) for bound in bounds)
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = np.where(high > low, (ours.at("spearman", fold=fold) - low) / (high - low), np.nan)
-            yield _row(ours, GAIN, share, fold=fold)
+            yield _row(ours, metric, share, fold=fold)
 
 
 def _ceiling_rows(answers: Answers, *, n_boot: int, seed: int) -> Iterator[dict[str, Any]]:

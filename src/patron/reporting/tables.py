@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from patron.evaluation.answers import ALL, MEAN
-from patron.evaluation.evaluate import CEILING, GAIN, RELIABILITY
+from patron.evaluation.evaluate import ATTAINED, CEILING, GAIN, RELIABILITY
 from patron.evaluation.metrics import FLAG_METRICS
 
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
@@ -52,13 +52,19 @@ HEADERS = {
     "roc_auc": "ROC AUC",
     "average_precision": "PR AUC",
     "brier": "Brier",
-    GAIN: "of attainable gain",
+    ATTAINED: "of attainable gain",
+    GAIN: "of gain to oracle",
 }
-_ORACLE_SAID = "Oracle: knows the latent state of every customer of this made-up world."
+_ORACLES_SAID = {
+    "oracle": "Oracle: knows the latent state of every customer of this made-up world.",
+    "oracle_past": "The oracle that knows the past: how the world works, and of a customer what the tables show; no "
+                   "history tells more.",
+}  # fmt: skip
 _WITH_INTERVAL = ("spearman", "nmae")  # the others would make the table too wide to read
 _DIFFERENCE = "spearman_minus_"
 _WIDE = 145  # columns of a terminal that all metrics need
-_HEADLINE = tuple(HEADERS[metric] for metric in ("spearman", "nmae", "bias", "capture10", "roc_auc", "brier", GAIN))
+_NARROW = ("spearman", "nmae", "bias", "capture10", "roc_auc", "brier", ATTAINED)
+_HEADLINE = tuple(HEADERS[metric] for metric in _NARROW)
 
 
 def ordered(estimators: Iterable[str]) -> list[str]:
@@ -175,7 +181,7 @@ def formatter(metric: str) -> Callable[[float], str]:
         return _money
     if metric == "bias":
         return lambda value: f"{_signed(100 * value, digits=1)} %"
-    if metric in ("capture10", "decile_mape", GAIN) or metric.startswith("coverage"):
+    if metric in ("capture10", "decile_mape", ATTAINED, GAIN) or metric.startswith("coverage"):
         return lambda value: f"{100 * value:.1f} %".replace("-", "−")
     return _plain if metric in FLAG_METRICS else _signed
 
@@ -356,7 +362,7 @@ def small_print(results: pd.DataFrame) -> list[str]:
         f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.{several}",
         f"n = {rows['n'].max():,} rows of customer and cutoff.{_ceilings_said(rows)}",
         "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
-        " ".join([_ORACLE_SAID] * bool((rows["estimator"] == "oracle").any()) + _gain_said(rows)),
+        " ".join([*_oracles_said(rows), *_gain_said(rows)]),
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
     ]
     return [line for line in lines if line]
@@ -372,13 +378,22 @@ def _ceilings_said(rows: pd.DataFrame) -> str:
     return f" {parts[0].upper()}{parts[1:]}." if parts else ""
 
 
+def _oracles_said(rows: pd.DataFrame) -> list[str]:
+    return [text for name, text in _ORACLES_SAID.items() if (rows["estimator"] == name).any()]
+
+
 def _gain_said(rows: pd.DataFrame) -> list[str]:
-    # Of all who are ranked, the two between which the gain lies have no share of it.
-    gains, spearman = rows[rows["metric"] == GAIN], rows[rows["metric"] == "spearman"].set_index("estimator")["value"]
+    said = {ATTAINED: "Attainable gain", GAIN: "Gain to the oracle"}
+    return [text for metric, name in said.items() for text in _bounds_said(rows, metric, name)]
+
+
+def _bounds_said(rows: pd.DataFrame, metric: str, name: str) -> list[str]:
+    # Of all who are ranked, the two between which a gain lies have no share of it, nor has who is above them.
+    gains, spearman = rows[rows["metric"] == metric], rows[rows["metric"] == "spearman"].set_index("estimator")["value"]
     if gains["value"].isna().all():
         return []
-    bounds = spearman.drop(gains["estimator"], errors="ignore")
-    return [f"Attainable gain: from {printed(str(bounds.idxmin()))} to {printed(str(bounds.idxmax()))}."]
+    bounds = spearman.drop(gains["estimator"], errors="ignore").nsmallest(2).index
+    return [f"{name}: from {printed(str(bounds[0]))} to {printed(str(bounds[-1]))}."]
 
 
 def _unique(values: pd.Series) -> str:

@@ -4,8 +4,9 @@ belongs to which, and how customers are drawn, but of a customer's own state onl
 No history could tell more, so the distance from here to `Truth.expected` is out of reach for any model, and the
 distance to here is what a model leaves. Latent states are drawn from the prior and weighted by the likelihood of all
 tables up to the cutoff (importance sampling): orders, and the signs of a leaving in the other tables. Rates and values
-are integrated out (Rao-Blackwell). The expectation is the weighted mean over the states. Which orders a campaign brought is not looked at: responses raise the rate for a while, or
-where no campaign is known, campaigns raise that of everybody by what they do in the mean.
+are integrated out (Rao-Blackwell). The expectation is the weighted mean over the states. Which orders a campaign
+brought is not looked at: responses raise the rate for a while, or where no campaign is known, campaigns raise that of
+everybody by what they do in the mean.
 """
 
 from collections.abc import Callable, Iterator

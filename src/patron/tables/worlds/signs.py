@@ -105,9 +105,9 @@ class Signs:
 
     def _of_interactions(self, drawn: Customers, *, now: float, config: WorldConfig) -> np.ndarray:
         turns = (drawn.arrives, drawn.leaves - FORESHADOW_DAYS, drawn.leaves, np.full(len(drawn), np.inf))
-        since, until = (np.clip(days, drawn.arrives, np.maximum(now, drawn.arrives)) for days in (turns[:-1], turns[1:]))
+        bounds = np.clip(turns, drawn.arrives, np.maximum(now, drawn.arrives))
         rate, total = config.contacts.interactions / 365, np.zeros(len(drawn))
-        for kept, start, end in zip(KEPT, since, until, strict=True):
+        for kept, start, end in zip(KEPT, bounds[:-1], bounds[1:], strict=True):
             number = self.interactions.number(drawn.customer_id, start, end)
             total += number * np.log(kept) - rate * kept * (end - start)
         return total + self.interactions.total(drawn.customer_id, turns[1], gone(drawn, config))
