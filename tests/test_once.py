@@ -20,6 +20,8 @@ ROWS = {"train": table([1, 2]), "val": table([3]), "refit": table([1, 2, 3])}
 class Counting:
     """An estimator that knows how often it was fitted."""
 
+    on_graph = True
+
     def __init__(self) -> None:
         self.fits = 0
 
@@ -64,3 +66,17 @@ def test_anything_else_is_another_fit(other: dict[str, Any]) -> None:
     assert second is not first
     assert second.fits == 1
     assert ask(**other) is second
+
+
+def test_a_graph_makes_no_difference_to_who_has_none() -> None:
+    class Flat(Counting):
+        on_graph = False
+
+    plain = setting(Path())
+    other = replace(setting(Path(), max_steps=3), graph=replace(plain.graph, half_life_days=7))
+    first, second, third = (
+        fitted(Flat(), config="flat", setting=of, db=DB, **ROWS)  # type: ignore[type-var]
+        for of in (plain, other, replace(plain, seed=1))
+    )
+    assert first is second
+    assert third is not first

@@ -25,8 +25,10 @@ class Estimator(Protocol):
 
     `fit` chooses on `train` and `val`, then learns from `refit`, all whose windows have closed in `db`: beside those
     two the protocol needs it, since between the last train cutoff and the test there are closed windows that overlap
-    validation's.
+    validation's. `on_graph` says whether the run's graph and trainer make a difference to it.
     """
+
+    on_graph: bool
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self: ...
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame: ...
@@ -58,6 +60,8 @@ class Setting:
 
 class Stored:
     """Saves and loads the whole object as `estimator.joblib`. Only load what you trust: a pickle can run code."""
+
+    on_graph = False
 
     def save(self, folder: Path) -> None:
         """Write `folder/estimator.joblib`, complete or not at all."""

@@ -83,6 +83,7 @@ class GNN(Stored):
     The head is calibrated on the validation rows before that, while it does not know them.
     """
 
+    on_graph = True
     corrects = False  # whether the net begins as a correction of 0, and sees what it corrects
     spec: FeatureSpec
     trained: _Trained

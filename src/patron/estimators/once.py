@@ -1,6 +1,7 @@
 """Nothing is fitted twice: estimators that are parts of others are remembered by what they were fitted to.
 
-Databases and task tables are compared by identity, as everywhere; of the setting, the folder makes no difference.
+Databases and task tables are compared by identity, as everywhere; of the setting, the folder makes no difference, and
+graph and trainer only to who learns on a graph: controls of the graph share their LightGBM.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ def fitted(
 ) -> E:
     """`estimator`, which `config` and `setting` made, fitted; or one of the same kind that was fitted to the same
     before."""
-    what = repr((config, setting.features, setting.graph, setting.trainer, setting.seed, setting.ckpt_path))
+    graph = (setting.graph, setting.trainer, setting.ckpt_path) if estimator.on_graph else ()
+    what = repr((config, setting.features, setting.seed, graph))
     done: E = _done(_Job(what, db, train, val, refit, estimator))
     return done
 
