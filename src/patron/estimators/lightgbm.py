@@ -62,12 +62,11 @@ class Decoder:
         """From what was said of rows by boosters that had learned from other customers of the same windows."""
         rank_map = RankMap.fit(said.rank, said.root)
         share = _share(said, rows, rank_map=rank_map)
-        location = _log_spend(_blend(said, rank_map, share=share))
-        return cls(share, rank_map, Residuals.fit(location, rows.label))
+        return cls(share, rank_map, Residuals.fit(_location(said, rank_map, share=share), rows.label))
 
     def location(self, said: Said) -> np.ndarray:
         """The centre of log1p of spend: [n]."""
-        return _log_spend(_blend(said, self.rank_map, share=self.share))
+        return _location(said, self.rank_map, share=self.share)
 
     def frame(self, said: Said, rows: TaskTable) -> pd.DataFrame:
         """The predictions frame of `rows`. Two means of the same, by residuals and by Tweedie, beat either."""
@@ -187,6 +186,10 @@ class LightGBM(Stored):
 
 def _blend(said: Said, rank_map: RankMap, *, share: float) -> np.ndarray:
     return (1 - share) * said.root + share * rank_map(said.rank) if share else said.root
+
+
+def _location(said: Said, rank_map: RankMap, *, share: float) -> np.ndarray:
+    return _log_spend(_blend(said, rank_map, share=share))
 
 
 def _share(said: Said, rows: TaskTable, *, rank_map: RankMap) -> float:
