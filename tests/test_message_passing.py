@@ -8,12 +8,13 @@ import torch
 from settings import SMALL
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.nn import SAGEConv
 
 from patron.graph.build import build
 from patron.graph.edges import EdgeType, is_echo
 from patron.graph.snapshot import Incoming, incoming, snapshot
 from patron.nn import gnn
-from patron.nn.gnn import HeteroSAGE, reach
+from patron.nn.gnn import HeteroSAGE, WeightedMean, reach
 from patron.tables.database import Database
 
 LINE: list[EdgeType] = [
@@ -115,3 +116,42 @@ def test_who_hears_nobody_stays_as_it_is(shot: HeteroData, state: State) -> None
     x_dict, edges = state
     assert torch.equal(lean(x_dict, edges)["interaction"], x_dict["interaction"])
     assert set(HeteroSAGE([], channels=CHANNELS, num_layers=1, dropout=0.0).layers[0].self_path) == {"customer"}
+
+
+def test_a_transpose_is_the_matrix_turned_round(state: State) -> None:
+    for edge, found in state[1].items():
+        assert found.transposed.shape == found.adj_t.shape[::-1]
+        assert torch.equal(found.transposed.to_dense(), found.adj_t.to_dense().T), edge
+        for matrix in (found.adj_t, found.transposed):
+            assert matrix.col_indices().dtype == matrix.crow_indices().dtype == torch.int32
+
+
+def test_gradients_are_those_of_the_dense_product(state: State) -> None:
+    """Of what is heard, and by a conv of PyG on the same edges with their weights."""
+    torch.manual_seed(0)
+    for found in state[1].values():
+        x = torch.randn(found.adj_t.shape[1], CHANNELS, requires_grad=True)
+        weight = torch.randn(found.adj_t.shape[0], CHANNELS)
+        heard, dense = WeightedMean.apply(x, found.adj_t, found.transposed), found.adj_t.to_dense() @ x
+        torch.testing.assert_close(heard, dense)
+        (ours,), (theirs,) = (torch.autograd.grad((said * weight).sum(), x) for said in (heard, dense))
+        torch.testing.assert_close(ours, theirs)
+        assert theirs.abs().max() > 0
+
+
+def test_a_conv_is_pyg_s_sage_conv_on_the_same_edges(shot: HeteroData, state: State) -> None:
+    edge = ("customer", "purchased", "product")
+    found, (source, _, target) = state[1][edge], edge
+    pair = state[0][source], state[0][target]
+    ours = gnn.CSRSAGEConv(CHANNELS)
+    theirs = SAGEConv((CHANNELS, CHANNELS), CHANNELS, aggr="mean", root_weight=False)
+    theirs.load_state_dict(ours.state_dict())
+    one = Incoming(_evenly(found.adj_t), found.transposed, found.stats)
+    edge_index = one.adj_t.to_dense().nonzero().T.flip(0)
+    torch.testing.assert_close(ours(pair, one), theirs(pair, edge_index), rtol=1e-5, atol=1e-6)
+
+
+def _evenly(adj_t: Tensor) -> Tensor:
+    # The same edges, each of a row with the same weight: PyG's mean has no weights.
+    dense = (adj_t.to_dense() > 0).float()
+    return (dense / dense.sum(1, keepdim=True).clamp_min(1)).to_sparse_csr()

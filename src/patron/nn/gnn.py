@@ -1,13 +1,14 @@
 """The message passing: layers of `HeteroConv` over one `SAGEConv` an edge type, Hamilton et al. 2017, Schlichtkrull
 et al. 2018.
 
-`adj_t` rows are normalised weights, so SAGEConv's sum is a weighted mean; a linear map of the edges' `stats` adds what
-a mean forgets, number and recency. Customers, and every node type that hears of another, keep a path to themselves,
-with a residual and a LayerNorm of their own; who hears nobody stays as it is. Only what can still reach a customer is
-computed.
+`adj_t` rows are normalised weights, so that what SAGEConv hears is a weighted mean; a linear map of the edges' `stats`
+adds what a mean forgets, number and recency. Customers, and every node type that hears of another, keep a path to
+themselves, with a residual and a LayerNorm of their own; who hears nobody stays as it is. Only what can still reach a
+customer is computed.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,34 @@ def reach(edge_types: Sequence[EdgeType], *, num_layers: int) -> list[frozenset[
         sources = {source for source, _, target in edge_types if target in heard[0]}
         heard.insert(0, heard[0] | sources)
     return heard
+
+
+class WeightedMean(torch.autograd.Function):
+    """`adj_t @ x`: [targets, sources], [sources, channels] -> [targets, channels], whose gradient flows by the
+    transpose that is stored; torch would make it anew in every backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, adj_t: Tensor, transposed: Tensor) -> Tensor:
+        """The weighted means."""
+        ctx.transposed = transposed
+        return adj_t @ x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient by `x`; the weights have none."""
+        return ctx.transposed @ grads[0].contiguous(), None, None
+
+
+class CSRSAGEConv(SAGEConv):
+    """SAGEConv of what is `Incoming` by one edge type, without a path to itself."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__((channels, channels), channels, aggr="sum", root_weight=False)
+
+    def forward(self, x: Tensor | tuple[Tensor, Tensor], edges: Incoming) -> Tensor:
+        """Of sources [S, channels], or these and the targets [T, channels]: [T, channels]."""
+        source = x if isinstance(x, Tensor) else x[0]
+        return self.lin_l(WeightedMean.apply(source, edges.adj_t, edges.transposed))
 
 
 class HeteroSAGE(nn.Module):
@@ -49,7 +78,7 @@ class _Layer(nn.Module):
         self, node_types: Sequence[str], edge_types: Sequence[EdgeType], *, channels: int, dropout: float
     ) -> None:
         super().__init__()
-        convs = {edge: SAGEConv((channels, channels), channels, aggr="sum", root_weight=False) for edge in edge_types}
+        convs = {edge: CSRSAGEConv(channels) for edge in edge_types}
         self.conv = HeteroConv(convs, aggr="sum") if convs else None
         self.edge_types = tuple(edge_types)
         self.of_stats = nn.ModuleDict({"__".join(edge): _zero(len(STATS), channels) for edge in edge_types})
@@ -74,7 +103,7 @@ class _Layer(nn.Module):
         device = x_dict["customer"].device.type
         with torch.autocast(device, enabled=False):  # sparse CSR products know float32 only
             x_dict = {kind: x.float() for kind, x in x_dict.items()}
-            heard = self.conv(x_dict, {edge: edges[edge].adj_t for edge in known})
+            heard = self.conv(x_dict, {edge: edges[edge] for edge in known})
             for edge in known:
                 heard[edge[2]] = heard[edge[2]] + self.of_stats["__".join(edge)](edges[edge].stats)
         return heard
