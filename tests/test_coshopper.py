@@ -1,17 +1,19 @@
 """Co-shopper edges against a brute force over all pairs: heavy ties, answers uncertain at first, strict thresholds."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from patron.graph import coshopper
-from patron.graph.coshopper import CoShopperConfig, CoShoppers, co_shoppers
+from patron.graph.coshopper import CoShopperConfig, CoShoppers, co_shoppers, moved_on
 
 Edge = tuple[int, int, float]
-ALL = CoShopperConfig(threshold=0.1, top_k=10_000, min_products=1)
+ALL = CoShopperConfig(threshold=0.1, top_k=10_000, min_products=1, max_popularity=None)
 
 
 def baskets(*sets: set[int]) -> sp.csr_matrix:
@@ -35,6 +37,10 @@ def edges(found: CoShoppers) -> list[Edge]:
 def brute_force(bought: sp.csr_matrix, *, config: CoShopperConfig) -> list[Edge]:
     """The same from the sets themselves, a pair at a time."""
     sets = [set(row.indices.tolist()) for row in bought]
+    if config.max_popularity is not None:
+        most = config.max_popularity * sum(1 for basket in sets if basket)
+        popular = {product for product, number in Counter(chain.from_iterable(sets)).items() if number > most}
+        sets = [basket - popular for basket in sets]
     eligible = [k for k, basket in enumerate(sets) if len(basket) >= config.min_products]
     found: list[Edge] = []
     for target in eligible:
@@ -64,7 +70,7 @@ def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
 def test_edges_are_those_of_a_brute_force(seed: int, top_k: int) -> None:
     bought = sparse(seed)
     for threshold, min_products in ((0.1, 1), (0.25, 2), (0.5, 3)):
-        config = CoShopperConfig(threshold=threshold, top_k=top_k, min_products=min_products)
+        config = CoShopperConfig(threshold=threshold, top_k=top_k, min_products=min_products, max_popularity=None)
         expected = brute_force(bought, config=config)
         assert edges(co_shoppers(bought, config=config)) == expected
         assert len(expected) > 20
@@ -180,3 +186,73 @@ def test_nobody_and_nothing_bought_give_no_edges(shape: tuple[int, int]) -> None
 
 def test_a_customer_alone_has_no_edge() -> None:
     assert edges(co_shoppers(baskets({1, 2}, {1}, {3, 4}), config=replace(ALL, min_products=2))) == []
+
+
+# Popular products
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 1.0])
+def test_popular_products_count_neither_as_common_nor_as_bought(share: float) -> None:
+    bought, config = sparse(3, mean=4.0), replace(ALL, max_popularity=share, top_k=5, min_products=2)
+    assert edges(co_shoppers(bought, config=config)) == brute_force(bought, config=config)
+    if share < 1:
+        assert edges(co_shoppers(bought, config=config)) != edges(
+            co_shoppers(bought, config=replace(config, max_popularity=None))
+        )
+
+
+def test_a_product_of_exactly_the_share_counts() -> None:
+    """Two of four buyers have product 0; a customer without any purchase is no buyer."""
+    bought = baskets({0, 1}, {0, 1}, {2}, {3}, set())
+    kept, cut = (co_shoppers(bought, config=replace(ALL, max_popularity=share)) for share in (0.5, 0.49))
+    assert edges(kept) == [(0, 1, 1.0), (1, 0, 1.0)]
+    assert edges(cut) == []
+
+
+# From one day to a later one
+
+
+def later(bought: sp.csr_matrix, seed: int, *, share: float) -> sp.csr_matrix:
+    """The same with some new purchases of a share of the customers, some of them the first ones."""
+    rng = np.random.default_rng(seed)
+    grown, (customers, products) = bought.toarray(), bought.shape
+    for customer in np.flatnonzero(rng.random(customers) < share):
+        grown[customer, rng.integers(0, products, rng.integers(1, 4))] = 1
+    return sp.csr_matrix(grown)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 1.0])
+@pytest.mark.parametrize("top_k", [1, 3, 8, 200])
+@pytest.mark.parametrize("seed", range(4))
+def test_moving_on_gives_what_a_rebuild_gives(seed: int, top_k: int, share: float) -> None:
+    config = replace(ALL, top_k=top_k, min_products=1 + seed % 2, max_popularity=[None, 0.3][seed // 2])
+    before = sparse(seed)
+    after = later(before, seed, share=share)
+    moved = moved_on(co_shoppers(before, config=config), before, after, config=config)
+    assert edges(moved) == edges(co_shoppers(after, config=config))
+    assert moved.target.dtype == moved.source.dtype == np.int64
+
+
+def test_who_had_not_made_it_moves_up_when_another_moves_away() -> None:
+    """Customer 0 knows one neighbour, 1. When this one buys elsewhere, 2 takes the place, of whom no edge was kept."""
+    config = replace(ALL, top_k=1)
+    before = baskets({0, 1, 2}, {0, 1, 2}, {0, 1, 9})
+    after = baskets({0, 1, 2}, {0, 1, 2, 4, 5, 6, 7, 8}, {0, 1, 9})
+    first = co_shoppers(before, config=config)
+    assert (0, 2) not in {(target, source) for target, source, _ in edges(first)}
+    moved = edges(moved_on(first, sp.csr_matrix(before), after, config=config))
+    assert moved == edges(co_shoppers(after, config=config))
+    assert moved[0] == (0, 2, 0.5)
+
+
+def test_only_who_changed_is_looked_at_in_full(rounds: Callable[[], list[int]]) -> None:
+    """One of 120 customers buys something: the others are asked about this one alone."""
+    before = sparse(5)
+    grown = before.toarray()
+    grown[7] = 0
+    grown[7, :4] = 1
+    first = co_shoppers(before, config=ALL)
+    del rounds()[:]
+    moved_on(first, before, sp.csr_matrix(np.maximum(grown, before.toarray())), config=ALL)
+    assert rounds()[0] == 1
+    assert len(rounds()) == 2

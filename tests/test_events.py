@@ -19,7 +19,7 @@ from patron.tables.database import Database
 from patron.tables.schema import TABLES
 
 CUTOFF, HALF_LIFE = date(2020, 3, 1), 10.0
-CO_SHOPPERS = CoShopperConfig(threshold=0.1, top_k=8, min_products=1)
+CO_SHOPPERS = CoShopperConfig(threshold=0.1, top_k=8, min_products=1, max_popularity=None)
 KINDS = {
     "customer", "product", "category", "order", "order_event", "interaction", "return", "loyalty", "campaign"
 }  # fmt: skip

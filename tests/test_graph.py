@@ -23,7 +23,7 @@ CUTOFF, HALF_LIFE = date(2020, 1, 31), 10.0
 PLACED, CONTAINS, PURCHASED, BELONGS_TO, CO_SHOPPER = BOUGHT = [
     EDGES[name].type for name in ("placed", "contains", "purchased", "belongs_to", "co_shopper")
 ]
-CO_SHOPPERS = CoShopperConfig(threshold=0.1, top_k=8, min_products=2)
+CO_SHOPPERS = CoShopperConfig(threshold=0.1, top_k=8, min_products=2, max_popularity=None)
 TIME, INT, REAL = pa.timestamp("us"), pa.int64(), pa.float64()
 
 ORDERS = [  # rows are not in the order of time, nor ids in that of the rows
@@ -136,8 +136,14 @@ def test_co_shoppers_are_known_from_the_later_of_the_two_last_growths(graph: Het
 
 
 def test_co_shopper_config_is_obeyed() -> None:
-    strict = build(make_shop(), config=config(co_shopper=CoShopperConfig(threshold=0.7, top_k=8, min_products=2)))
-    picky = build(make_shop(), config=config(co_shopper=CoShopperConfig(threshold=0.1, top_k=8, min_products=3)))
+    strict = build(
+        make_shop(),
+        config=config(co_shopper=CoShopperConfig(threshold=0.7, top_k=8, min_products=2, max_popularity=None)),
+    )
+    picky = build(
+        make_shop(),
+        config=config(co_shopper=CoShopperConfig(threshold=0.1, top_k=8, min_products=3, max_popularity=None)),
+    )
     for graph in (strict, picky):
         assert set(graph.edge_types) == set(BOUGHT) - {CO_SHOPPER}
 
@@ -328,7 +334,7 @@ def test_nothing_later_is_in_an_earlier_snapshot_of_a_later_graph(whole: Databas
     With no limit to their number: who is among the K nearest depends on what the others bought later, which is why
     an estimator builds its graph from `db.upto(cutoff)`.
     """
-    unlimited = config(co_shopper=CoShopperConfig(threshold=0.1, top_k=1_000, min_products=2))
+    unlimited = config(co_shopper=CoShopperConfig(threshold=0.1, top_k=1_000, min_products=2, max_popularity=None))
     later, earlier = (build(whole.upto(cutoff), config=unlimited) for cutoff in (LATE, EARLY))
     now = int(epoch_seconds(midnight(EARLY)))
     shots = [snapshot(graph, cutoff=EARLY, half_life_days=90.0) for graph in (later, earlier)]
