@@ -1,0 +1,1 @@
+"""How fast patron is, how much memory it takes, and what others take for the same."""
