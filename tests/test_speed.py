@@ -1,13 +1,19 @@
 """What is compared for speed says the same; and measuring measures."""
 
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from newcomer import composed
 
+from patron.config import load
 from patron.graph.coshopper import CoShopperConfig, co_shoppers
+from patron.reporting.speed import slopes, speed_figure
 from patron.speed.coshoppers import by_duckdb, by_scipy, purchases
 from patron.speed.measure import measured
+from patron.speed.stages import SpeedConfig, measure
 
 
 @pytest.mark.parametrize("min_products", [1, 3])
@@ -43,3 +49,32 @@ def test_time_and_memory_of_a_call() -> None:
     assert 30 < found.added_mb < 200
     assert found.peak_mb > found.added_mb
     assert measured(lambda: None).added_mb < 20
+
+
+def test_every_stage_of_the_way_is_measured_at_every_size(tmp_path: Path) -> None:
+    words = ("data=tiny", "task.horizon=90d", "split.test=['2021-06-01']", "split.max_cutoffs=2", "estimator=[rfm]",
+             "sizes=[120,240]", f"results={tmp_path}")  # fmt: skip
+    found = measure(load(composed("bench_speed", *words), schema=SpeedConfig))
+    stages = ["read", "validate", "labels", "features", "graph", "fit rfm", "score rfm"]
+    assert found["stage"].tolist() == stages * 2
+    assert found["customers"].tolist() == [120] * 7 + [240] * 7
+    assert (found["seconds"] > 0).all()
+    assert (found["peak_mb"] >= found["added_mb"]).all()
+    assert found["order_items"].iloc[-1] > 1.5 * found["order_items"].iloc[0] > 0
+
+
+def test_a_shop_that_is_no_world_has_one_size() -> None:
+    config = load(composed("bench_speed", "data=complete_journey"), schema=SpeedConfig)
+    with pytest.raises(ValueError, match=r"data=complete_journey has one size only; take a made-up world"):
+        measure(config)
+
+
+def test_slopes_by_hand() -> None:
+    sizes, stages = np.array([10, 100, 1000] * 2), ["linear"] * 3 + ["square"] * 3
+    seconds = np.concatenate([sizes[:3] / 7, sizes[:3] ** 2 / 100])
+    found = pd.DataFrame({"stage": stages, "customers": sizes, "seconds": seconds, "peak_mb": 5.0})
+    assert slopes(found, measure="seconds").round(6).to_dict() == {"linear": 1.0, "square": 2.0}
+    assert slopes(found, measure="peak_mb").abs().max() < 1e-9
+    labels = [text.get_text() for text in speed_figure(found).axes[0].get_legend().get_texts()]
+    assert labels == ["linear (1.00)", "square (2.00)"]
+    assert slopes(found[found["customers"] == 10], measure="seconds").isna().all()

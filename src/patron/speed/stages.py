@@ -1,0 +1,113 @@
+"""What each stage of the way costs, from reading the tables to scoring every customer, and how that grows.
+
+Every size is run in a process of its own, so that its memory is its own, on a world that lies on disk as Parquet.
+"""
+
+import logging
+import multiprocessing
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as config_dataclass
+
+from patron.config import Config
+from patron.estimators import EstimatorConfig, OracleConfig, Setting, build
+from patron.features.asof import customer_features, specify
+from patron.graph.build import build as build_graph
+from patron.graph.snapshot import snapshot
+from patron.speed.measure import measured
+from patron.tables.database import Database
+from patron.tables.read import FilesConfig, TableConfig, read_files
+from patron.tables.validate import validate
+from patron.tables.worlds.config import WorldConfig
+from patron.tables.worlds.world import write
+from patron.task.ltv import population
+from patron.task.split import Fold, folds
+
+T = TypeVar("T")
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SpeedConfig(Config):
+    """An experiment on a world, made in each of these `sizes` (customers); figures go to `results`."""
+
+    sizes: Annotated[tuple[int, ...], Field(min_length=1)]
+    results: Path
+
+
+@dataclass
+class _Clock:
+    """Figures of the stages so far."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def stage(self, name: str, call: Callable[[], T]) -> T:
+        """What `call` gives, measured as the stage `name`."""
+        found = measured(call)
+        self.rows.append(
+            {"stage": name, "seconds": found.seconds, "peak_mb": found.peak_mb, "added_mb": found.added_mb}
+        )
+        logging.getLogger("patron").info("%s: %.1f s, peak %.0f MB", name, found.seconds, found.peak_mb)
+        return found.value
+
+
+def measure(config: SpeedConfig) -> pd.DataFrame:
+    """One row a size and stage, `read`, `validate`, `labels`, `features`, `graph` and of each estimator `fit` and
+    `score`: `customers`, `order_items`, `seconds`, `peak_mb` of the process and `added_mb` to what it held. Raises
+    ValueError unless the data are a made-up world."""
+    if not isinstance(config.data, WorldConfig):
+        raise ValueError(f"data={config.data.name} has one size only; take a made-up world, such as data=million")
+    return pd.concat([*_sizes(config, config.data)], ignore_index=True)
+
+
+def _sizes(config: SpeedConfig, world: WorldConfig) -> Iterator[pd.DataFrame]:
+    for size in config.sizes:
+        with tempfile.TemporaryDirectory() as parent, multiprocessing.get_context("spawn").Pool(1) as pool:
+            folder = Path(parent) / "world"
+            rows = write(replace(world, customers=size), folder=folder)
+            found = pool.apply(_stages, (config, folder))
+        yield found.assign(customers=size, order_items=rows["order_items"])
+
+
+def _stages(config: SpeedConfig, folder: Path) -> pd.DataFrame:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    clock = _Clock()
+    tables = {file.stem: TableConfig(file=file.name) for file in sorted(folder.glob("*.parquet"))}
+    raw = clock.stage("read", lambda: read_files(FilesConfig(folder, tables)))
+    db = clock.stage("validate", lambda: validate(raw, name="world", mode="strict", today=date.today())).database
+    (*_, fold) = clock.stage("labels", lambda: folds(db, task=config.task, split=config.split))
+    spec = specify(db, config=config.features, horizon=fold.refit.horizon, cutoffs=fold.refit.cutoffs)
+    cutoffs = fold.refit.cutoffs
+    clock.stage("features", lambda: [len(customer_features(db.upto(day), cutoff=day, spec=spec)) for day in cutoffs])
+    clock.stage("graph", lambda: [_nodes(db, day, config) for day in cutoffs])
+    for name, chosen in config.estimators.items():
+        if not isinstance(chosen, OracleConfig):  # an experiment on a world brings it along
+            _fit_and_score(clock, name, chosen, db=db, fold=fold, config=config)
+    return pd.DataFrame(clock.rows)
+
+
+def _fit_and_score(
+    clock: _Clock, name: str, chosen: EstimatorConfig, *, db: Database, fold: Fold, config: SpeedConfig
+) -> None:
+    past = db.upto(fold.cutoff)
+    rows = population(past, cutoff=fold.cutoff, config=config.task)
+    with tempfile.TemporaryDirectory() as folder:
+        setting = Setting(config.features, config.graph, config.trainer, seed=config.seeds[0], folder=Path(folder),
+                          ckpt_path=None, world=None)  # fmt: skip
+        model = build(chosen, setting)
+        clock.stage(f"fit {name}", lambda: model.fit(past, train=fold.train, val=fold.val, refit=fold.refit))
+        said = clock.stage(f"score {name}", lambda: model.predict(past, rows=rows))
+    assert np.isfinite(said["ltv_mean"]).all()
+
+
+def _nodes(db: Database, cutoff: date, config: SpeedConfig) -> int:
+    shot = snapshot(build_graph(db.upto(cutoff), config=config.graph), cutoff=cutoff,
+                    half_life_days=config.graph.half_life_days)  # fmt: skip
+    return int(shot.num_nodes)
