@@ -222,3 +222,45 @@ def test_gradient_steps_lower_the_loss(config: HeadConfig) -> None:
         optimizer.step()
     assert head.loss(out, log1p(y)) < head.loss(start, log1p(y))
     assert np.corrcoef(as_numpy(head.location(out)), np.log1p(y))[0, 1] > 0.9
+
+
+def test_ranks_of_a_hurdle_are_expected_percentiles() -> None:
+    """A quarter pay nothing, payers' logs are 0 to 1 evenly. Whoever pays for sure and stands at the middle of them is
+    ahead of 1/4 + 3/4 x 1/2; with P(buy) 1/2 this counts half, and an eighth is what a zero is ahead of."""
+    head = HurdleQuantileHead(HURDLE)
+    logs = torch.cat([torch.linspace(0.001, 1, 30_000), torch.zeros(10_000)])
+    start = head.start_at(logs)
+    assert head.zeros == 0.25
+    certain, half, never = start.clone(), start.clone(), start.clone()
+    certain[-1], half[-1], never[-1] = 30, 0, -30
+    ranks = head.rank(torch.stack([certain, half, never]))
+    assert_allclose(ranks, [0.625, (0.625 + 0.125) / 2, 0.125], atol=2e-3)
+    narrow = certain.clone()
+    narrow[0], narrow[1:-1] = head.standard(torch.tensor(0.8)), -30.0  # all quantiles at 0.8
+    assert_allclose(head.rank(narrow[None]), [0.25 + 0.75 * 0.8], atol=2e-3)
+
+
+def test_ranks_of_a_hurdle_rise_beyond_all_that_was_seen() -> None:
+    head = HurdleQuantileHead(HURDLE)
+    start = head.start_at(torch.rand(500) + 0.1)
+    far = start.repeat(3, 1)
+    far[:, 0] += torch.tensor([20.0, 30.0, -30.0])
+    ranks = head.rank(far)
+    assert ranks[1] > ranks[0] > 0.99 > 0.01 > ranks[2]
+
+
+def test_one_who_spends_irregularly_ranks_by_expectation_not_by_the_median() -> None:
+    """Two with the same median: the upper half of the one lies far beyond all others, which a rank cannot exceed, the
+    lower half of the other far below."""
+    head = HurdleQuantileHead(HURDLE)
+    start = head.start_at(torch.linspace(0.001, 1, 3_000))
+    start[-1] = 30
+    middle = (len(start) - 1) // 2
+    steady = start.clone()
+    steady[0], steady[1:-1] = head.standard(torch.tensor(0.6)), -30.0
+    upwards, downwards = steady.clone(), steady.clone()
+    upwards[middle + 1] = 5.0  # the next quantile is five standard deviations further, the median stays
+    downwards[0] -= 5.0
+    downwards[middle] = 5.0
+    one, two, three = head.rank(torch.stack([steady, upwards, downwards]))
+    assert two > one > three

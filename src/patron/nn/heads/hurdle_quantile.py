@@ -14,6 +14,9 @@ from patron.nn.heads.base import ByQuantiles, as_numpy
 from patron.nn.heads.hurdle import conditional_level, hurdle_logit, payers
 from patron.nn.heads.quantile import Levels, increasing, pinball, start_of_quantiles
 
+EVEN = np.linspace(0.05, 0.95, 19)  # levels of which an expectation is the mean
+RUNGS = 101  # of the ladder of payers' spend
+
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class HurdleQuantileConfig:
@@ -24,19 +27,28 @@ class HurdleQuantileConfig:
 
 
 class HurdleQuantileHead(ByQuantiles):
-    """Quantiles of log1p of payers' spend, and last the logit of P(spend > 0). Cragg 1971; Koenker & Bassett 1978."""
+    """Quantiles of log1p of payers' spend, and last the logit of P(spend > 0). Cragg 1971; Koenker & Bassett 1978.
+
+    Ranks are expected percentiles: Spearman's correlation is that of ranks, and what is expected of a rank ranks best.
+    """
 
     levels: Tensor
+    ladder: Tensor
+    zeros: Tensor
     levels_at = (0, -1)
 
     def __init__(self, config: HurdleQuantileConfig) -> None:
         super().__init__()
         self.out = len(config.levels) + 1
         self.register_buffer("levels", torch.tensor(config.levels, dtype=torch.float32))
+        self.register_buffer("ladder", torch.linspace(-1, 1, RUNGS))
+        self.register_buffer("zeros", torch.zeros(()))
 
     def start_at(self, target: Tensor) -> Tensor:
         """The outputs [Q + 1] that predict the share of payers and their quantiles of `target` [B], log1p of spend."""
         among = self.standardise_by(target, among=payers(target))
+        self.ladder.copy_(torch.quantile(among, torch.linspace(0, 1, RUNGS).to(among)))
+        self.zeros.copy_((target <= 0).float().mean())
         return torch.cat([start_of_quantiles(among, self.levels), hurdle_logit(target)[None]])
 
     def quantiles(self, out: Tensor) -> Tensor:
@@ -53,6 +65,14 @@ class HurdleQuantileHead(ByQuantiles):
         """Expected log1p of spend: [B, Q + 1] -> [B]."""
         return torch.sigmoid(out[:, -1]) * self.quantiles(out).mean(dim=1)
 
+    def rank(self, out: Tensor) -> Tensor:
+        """The expected share of customers who spend less, ties halved, by the distribution of the target that the head
+        started at: [B, Q + 1] -> [B]. Beyond its ends ranks go on rising, by next to nothing."""
+        quantiles = increasing(out[:, :-1]) @ _evenly(self.levels).to(out)  # [B, L] standard deviations
+        among, p = _share_below(quantiles, self.ladder.to(out)).mean(dim=1), torch.sigmoid(out[:, -1])
+        expected = (1 - p) * self.zeros / 2 + p * (self.zeros + (1 - self.zeros) * among)
+        return expected + 1e-4 * p * quantiles.mean(dim=1)
+
     def spend(self, out: Tensor, levels: np.ndarray) -> np.ndarray:
         """[B, Q + 1] -> spend at `levels`: 0 up to 1 - P(spend > 0), then the payers' quantile: [B, L]."""
         p = self.p_active(out)[:, None]
@@ -64,3 +84,17 @@ class HurdleQuantileHead(ByQuantiles):
     def p_active(self, out: Tensor) -> np.ndarray:
         """The probability of spend above 0: [B, Q + 1] -> [B]."""
         return as_numpy(torch.sigmoid(out[:, -1]))
+
+
+def _evenly(levels: Tensor) -> Tensor:
+    # By which quantiles at `levels` [Q] are multiplied to have them at EVEN, linear between: [Q, L].
+    known = as_numpy(levels)
+    return torch.from_numpy(np.stack([np.interp(EVEN, known, one) for one in np.eye(len(known))]))
+
+
+def _share_below(values: Tensor, ladder: Tensor) -> Tensor:
+    # Where `values` [B, L] stand between the rungs: [B, L] within [0, 1].
+    above = torch.searchsorted(ladder, values.contiguous()).clamp(1, RUNGS - 1)
+    low, high = ladder[above - 1], ladder[above]
+    within = ((values - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
+    return (above - 1 + within) / (RUNGS - 1)
