@@ -144,7 +144,7 @@ def test_the_past_changes_predictions(name: str, changed: Database, shop: Databa
 def test_a_stack_without_btyd_sees_no_more(changed: Database, shop: Database, fold: Fold, tmp_path: Path) -> None:
     whole = ESTIMATORS["stack"]
     assert isinstance(whole, StackConfig)
-    config = replace(whole, components={name: whole.components[name] for name in ("lightgbm", "gnn")})
+    config = replace(whole, components={name: whole.components[name] for name in ("lightgbm_twohop", "gnn")})
     rows, predicted = fold.refit.at(fold.refit.cutoffs[-1]).without_label(), []
     for db in (shop, changed):
         stack = build(config, setting(tmp_path)).fit(db.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)

@@ -25,6 +25,8 @@ DB = Database("empty", {})
 class Given:
     """A component that says what it is given: frames by the number of rows asked for."""
 
+    on_graph = False
+
     def __init__(self, held_out: pd.DataFrame, later: "pd.DataFrame | None" = None) -> None:
         self.held_out, self.later = held_out, later
 

@@ -243,7 +243,7 @@ def test_every_estimator_ranks_a_target_that_is_no_total(
 def test_a_stack_without_btyd_predicts_every_target(target: Target, priced: Database, tmp_path: Path) -> None:
     whole, task = ESTIMATORS["stack"], replace(SMALL.task, target=target)
     assert isinstance(whole, StackConfig)
-    config = replace(whole, components={name: whole.components[name] for name in ("lightgbm", "boosted_gnn")})
+    config = replace(whole, components={name: whole.components[name] for name in ("lightgbm_twohop", "boosted_gnn")})
     (fold,) = folds(priced, task=task, split=SMALL.split)
     past = priced.upto(fold.cutoff)
     model = build(config, setting(tmp_path)).fit(past, train=fold.train, val=fold.val, refit=fold.refit)
