@@ -83,6 +83,17 @@ def test_noise_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         assert model.weights[functional] == {"good": 1.0}, functional
 
 
+def test_no_more_is_taken_than_is_clearly_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two who know the same and err apart: half and half is best, and less of the second is not clearly worse."""
+    rows, one, two = world()
+    rng = np.random.default_rng(3)
+    first, second = (one + two + 0.7 * rng.normal(size=N) for _ in range(2))
+    model = fitted({"first": Given(says(rows, first)), "second": Given(says(rows, second))}, rows, monkeypatch)
+    taken = model.weights["rank_score"]["second"]
+    by_share = {share: spearmanr((1 - share) * first + share * second, rows.label).statistic for share in stack.SHARES}
+    assert 0 < taken < max(by_share, key=lambda share: by_share[share]) <= 0.6
+
+
 def test_noise_that_comes_first_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first is where it starts, not what it stays with."""
     rows, one, two = world()
