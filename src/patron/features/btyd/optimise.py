@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
+from threadpoolctl import threadpool_limits
 
 from patron.features.btyd.histories import Rows
 
@@ -34,6 +35,7 @@ class Fit:
     note: str
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # threads would wait for each other over products this small
 def fit(
     scores: Scores[Data], data: Data, *, starts: Sequence[Sequence[float]], penalty: float, units: Mapping[str, float]
 ) -> Fit:
