@@ -24,8 +24,9 @@ def speed_figure(found: pd.DataFrame) -> Figure:
         for k, (stage, rows) in enumerate(found.groupby("stage", sort=False)):
             slope = steepness[stage]
             name = str(stage) if np.isnan(slope) else f"{stage} ({slope:.2f})"
-            axes.plot(rows["customers"], rows[measure], "o-", color=PALETTE[k % len(PALETTE)], lw=1.2, ms=4,
-                      ls="-" if k < len(PALETTE) else "--", label=name)  # fmt: skip
+            style = "-" if k < len(PALETTE) else "--"
+            axes.plot(rows["customers"], rows[measure], marker="o", ls=style, color=PALETTE[k % len(PALETTE)], lw=1.2,
+                      ms=4, label=name)  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
         dress(axes, f"{label} (slope)", x="customers", y=label)

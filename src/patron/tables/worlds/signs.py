@@ -6,6 +6,7 @@ states of a customer. A table without rows says nothing: it may have been hidden
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -43,7 +44,7 @@ class Timeline:
 
     def place(self, who: np.ndarray, day: np.ndarray | float) -> np.ndarray:
         """How many events stand before this day of this customer, others' among them: [n]."""
-        return np.searchsorted(self.owner * SPAN + self.day, who * SPAN + np.clip(day, 0, SPAN - 1))
+        return np.searchsorted(self._times, who * SPAN + np.clip(day, 0, SPAN - 1))
 
     def number(self, who: np.ndarray, since: np.ndarray | float, until: np.ndarray | float = np.inf) -> np.ndarray:
         """How many events each customer has in [since, until): [n]."""
@@ -51,8 +52,15 @@ class Timeline:
 
     def total(self, who: np.ndarray, since: np.ndarray | float, until: np.ndarray | float = np.inf) -> np.ndarray:
         """The sum of their values: [n]."""
-        sums = np.concatenate([[0.0], np.cumsum(self.value)])
-        return sums[self.place(who, until)] - sums[self.place(who, since)]
+        return self._sums[self.place(who, until)] - self._sums[self.place(who, since)]
+
+    @cached_property
+    def _times(self) -> np.ndarray:
+        return self.owner * SPAN + self.day
+
+    @cached_property
+    def _sums(self) -> np.ndarray:
+        return np.concatenate([[0.0], np.cumsum(self.value)])
 
 
 _INTERACTIONS = """
@@ -127,13 +135,13 @@ class Signs:
         """The part of the calendar's pace, summed up by day in `clock`, before `until` in which a campaign that a
         customer responded to was on: [n]."""
         days, kept = np.arange(len(clock)), self.touches.value > 0
-        sent = Timeline(self.touches.owner[kept], self.touches.day[kept], np.empty(0))
-        end = np.interp(sent.day + RESPONSE_DAYS, days, clock)
-        sent = Timeline(sent.owner, sent.day, end - np.interp(sent.day, days, clock))
-        last = np.maximum(sent.place(who, until) - 1, 0)  # the latest one may still be on
-        if not len(sent):
+        owner, day = self.touches.owner[kept], self.touches.day[kept]
+        if not len(owner):
             return np.zeros(len(who))
-        on = (sent.owner[last] == who) & (sent.day[last] < until)
+        end = np.interp(day + RESPONSE_DAYS, days, clock)
+        sent = Timeline(owner, day, end - np.interp(day, days, clock))
+        last = np.maximum(sent.place(who, until) - 1, 0)  # the latest one may still be on
+        on = (owner[last] == who) & (day[last] < until)
         rest = np.where(on, np.maximum(end[last] - np.interp(np.clip(until, 0, len(clock) - 1), days, clock), 0), 0)
         return sent.total(who, 0.0, until) - rest
 
