@@ -105,6 +105,14 @@ def test_a_new_net_takes_no_notice_of_stats(shot: HeteroData, state: State) -> N
     assert torch.equal(net(x_dict, edges), net(x_dict, deaf))
 
 
+@pytest.mark.parametrize("size", [1, 7, 64, 10_000])
+def test_layer_by_layer_in_parts_says_the_same(size: int, shot: HeteroData, state: State) -> None:
+    """With one node at a time, with a last part that is smaller, and with all in one."""
+    net = new_gnn(shot, num_layers=2)
+    with torch.no_grad():
+        torch.testing.assert_close(net(*state, size=size), net(*state), rtol=1e-5, atol=1e-6)
+
+
 def test_who_hears_nobody_stays_as_it_is(shot: HeteroData, state: State) -> None:
     """And has no weights of its own; the customers do, even where nobody talks to them."""
     net = new_gnn(shot, num_layers=2)

@@ -21,6 +21,7 @@ from patron.nn.heads import HuberConfig, QuantileConfig
 from patron.nn.model import LTVModel
 from patron.training.fit import outputs, refit, tune, warn_if_collapsed
 from patron.training.module import TrainerConfig
+from patron.training.shots import Whole
 
 CUSTOMERS, PRODUCTS, WIDTH = 60, 12, 3
 EDGE = ("customer", "purchased", "product")
@@ -63,7 +64,13 @@ TRAIN, VAL = [shot(seed) for seed in (1, 2, 3)], [shot(4)]
 
 def tuned(folder: Path, *, config: TrainerConfig, ckpt_path: Path | None = None, val: list | None = None, **model: Any):
     return tune(
-        new_model(**model), train=TRAIN, val=val or VAL, config=config, folder=folder, seed=0, ckpt_path=ckpt_path
+        new_model(**model),
+        train=Whole(TRAIN),
+        val=val or VAL,
+        config=config,
+        folder=folder,
+        seed=0,
+        ckpt_path=ckpt_path,
     )
 
 
@@ -174,10 +181,10 @@ def test_every_snapshot_is_seen_as_often(tmp_path: Path, monkeypatch: pytest.Mon
     seen: list[int] = []
     forward = LTVModel.forward
 
-    def noted(self: LTVModel, x_dict: dict[str, Tensor], adj_t_dict: dict) -> Tensor:
+    def noted(self: LTVModel, x_dict: dict[str, Tensor], edges: dict, **how: object) -> Tensor:
         if self.training:
             seen.extend(k for k, each in enumerate(TRAIN) if torch.equal(each["customer"].x, x_dict["customer"]))
-        return forward(self, x_dict, adj_t_dict)
+        return forward(self, x_dict, edges, **how)
 
     monkeypatch.setattr(LTVModel, "forward", noted)
     tuned(tmp_path, config=trainer(max_steps=12, steps_per_check=4))
@@ -192,7 +199,7 @@ def test_every_snapshot_is_seen_as_often(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("steps", [1, 7, 8])
 def test_refit_takes_exactly_these_steps(steps: int, tmp_path: Path) -> None:
-    refit(new_model(), train=TRAIN, steps=steps, config=trainer(steps_per_check=4), folder=tmp_path, seed=0)
+    refit(new_model(), train=Whole(TRAIN), steps=steps, config=trainer(steps_per_check=4), folder=tmp_path, seed=0)
     state = torch.load(tmp_path / "checkpoint.ckpt", weights_only=True)
     assert state["global_step"] == steps
     assert len(scalars(tmp_path / "refit")["train_loss"]) == steps
@@ -200,7 +207,7 @@ def test_refit_takes_exactly_these_steps(steps: int, tmp_path: Path) -> None:
 
 def test_refit_changes_the_model_and_keeps_no_dropout(tmp_path: Path) -> None:
     start = new_model(dropout=0.5)
-    model = refit(new_model(dropout=0.5), train=TRAIN, steps=3, config=trainer(), folder=tmp_path, seed=0)
+    model = refit(new_model(dropout=0.5), train=Whole(TRAIN), steps=3, config=trainer(), folder=tmp_path, seed=0)
     assert not same(model, start)
     assert torch.equal(outputs(model, VAL), outputs(model, VAL))
     assert outputs(model, [*VAL, *TRAIN]).shape == (200, 1)
@@ -226,7 +233,9 @@ def test_training_starts_from_the_offset(tmp_path: Path) -> None:
         each["customer"].offset = model.head.standard(each["customer"].y.log1p())[:, None]
     losses = []
     for number, shots in enumerate((told, TRAIN)):
-        refit(copy.deepcopy(model), train=shots, steps=1, config=trainer(), folder=tmp_path / str(number), seed=0)
+        refit(
+            copy.deepcopy(model), train=Whole(shots), steps=1, config=trainer(), folder=tmp_path / str(number), seed=0
+        )
         losses.append(scalars(tmp_path / str(number) / "refit")["train_loss"][0][1])
     assert losses[0] < 0.1 * losses[1]
 

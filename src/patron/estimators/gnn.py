@@ -30,6 +30,7 @@ from patron.features.encode import Encoder, encode, fit_encoder
 from patron.features.nodes import RELATIVE_TIME, EventKind, event_features, relative_time
 from patron.graph.build import GraphConfig, build
 from patron.graph.edges import is_echo
+from patron.graph.sampler import both_ways
 from patron.graph.snapshot import snapshot
 from patron.nn.gnn import reach
 from patron.nn.heads import Head, Start, as_numpy, at_level
@@ -37,6 +38,7 @@ from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 from patron.training.fit import Fitted, embedded, outputs, refit, tune, warn_if_collapsed
+from patron.training.shots import Sampled, Shots, Whole
 
 log = logging.getLogger("patron")
 SCORES = 3  # columns of a customer that is corrected, of each view one
@@ -134,11 +136,10 @@ class GNN(Stored):
 
     def _tune(self, db: Database, *, start: _Trained, train: Rows, val: Rows) -> Fitted:
         setting = self.setting
-        shots, checks = (self._shots(db, rows=rows, of=start) for rows in (train, val))
         return tune(
             start.model,
-            train=shots,
-            val=checks,
+            train=self._steps(db, rows=train, of=start),
+            val=self._shots(db, rows=val, of=start),
             config=setting.trainer,
             folder=setting.folder,
             seed=setting.seed,
@@ -147,11 +148,21 @@ class GNN(Stored):
 
     def _refit(self, db: Database, *, rows: Rows, steps: int) -> _Trained:
         start, setting = self._start(db, rows=rows), self.setting
-        shots = self._shots(db, rows=rows, of=start)
+        shots = self._steps(db, rows=rows, of=start)
         model = refit(
             start.model, train=shots, steps=steps, config=setting.trainer, folder=setting.folder, seed=setting.seed
         )
         return _Trained(model, start.encoders)
+
+    def _steps(self, db: Database, *, rows: Rows, of: _Trained) -> Shots:
+        shots, (sampling, graph) = (
+            self._shots(db, rows=rows, of=of),
+            (self.setting.trainer.sampling, self.setting.graph),
+        )
+        if sampling is None:
+            return Whole(shots)
+        timed = [_timed(db.upto(cutoff), config=graph) for cutoff in rows.table.cutoffs]
+        return Sampled(shots, timed, config=sampling, half_life_days=graph.half_life_days, seed=self.setting.seed)
 
     def _start(self, db: Database, *, rows: Rows) -> _Trained:
         table = rows.table
@@ -260,3 +271,10 @@ def _structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData
     for edge in [edge for edge in shot.edge_types if is_echo(edge)]:  # most of the work, and nothing to be learned
         del shot[edge]
     return shot
+
+
+@lru_cache(maxsize=64)
+def _timed(db: Database, *, config: GraphConfig) -> HeteroData:
+    if config.shuffled:
+        raise ValueError("graph.shuffled is a control of whole snapshots; write trainer.sampling=null")
+    return both_ways(build(db, config=config))

@@ -35,19 +35,28 @@ class Incoming:
     transposed: Tensor
     stats: Tensor
 
+    def of(self, targets: slice) -> "Incoming":
+        """What reaches these targets alone; gradients do not flow back from there."""
+        start, col, weight = self.adj_t.crow_indices(), self.adj_t.col_indices(), self.adj_t.values()
+        first, last = int(start[targets.start]), int(start[targets.stop])
+        size = (targets.stop - targets.start, self.adj_t.shape[1])
+        rows = _sparse(start[targets.start : targets.stop + 1] - first, col[first:last], weight[first:last], size=size)
+        return Incoming(rows, torch.empty(0), self.stats[targets])
+
 
 def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float, shuffle: bool = False) -> HeteroData:
-    """Nodes of `data` and, for each edge type and its reverse, `adj_t` and `stats` of the edges with `time <= cutoff`.
+    """Nodes of `data` and, for each edge type and its reverse, `adj_t` and `stats` of the edges with `time <= cutoff`;
+    `now` is the cutoff in seconds since 1970.
 
     Of a relation that is a state, a source keeps its last edge only. Symmetric relations have no reverse. With
     `shuffle` these edges join other nodes, in both directions the same (`shuffled_ends`).
     """
     now = int(epoch_seconds(midnight(cutoff)))
-    shot = HeteroData()
+    shot = HeteroData(now=now)
     for kind in data.node_types:
         shot[kind].ids, shot[kind].num_nodes = data[kind].ids, data[kind].num_nodes
     for edge in data.edge_types:
-        known = _known(data, edge, now=now, half_life_days=half_life_days)
+        known = _known(data, edge, age=_age(data, edge, now=now), half_life_days=half_life_days)
         known = known.shuffled(edge) if shuffle else known
         source, relation, target = edge
         size = (data[target].num_nodes, data[source].num_nodes)
@@ -55,6 +64,28 @@ def snapshot(data: HeteroData, *, cutoff: date, half_life_days: float, shuffle: 
         if not EDGES[relation].symmetric:
             _add(shot, (target, f"rev_{relation}", source), known.reversed(), size=size[::-1])
     return shot
+
+
+def of_trees(batch: HeteroData, shot: HeteroData, *, half_life_days: float) -> HeteroData:
+    """A batch of `TemporalSampler` as a snapshot, its seeds being customers at the cutoff of `shot`: features and
+    `stats` as they are there, of all edges, and the rows of `adj_t` over the edges that were sampled.
+
+    Raises AssertionError for an edge that is later than its seed.
+    """
+    trees, now = HeteroData(), batch["customer"].seed_time
+    for kind in [kind for kind in batch.node_types if kind in shot.node_types]:
+        trees[kind].num_nodes = len(batch[kind].n_id)
+        if "x" in shot[kind]:
+            trees[kind].x = shot[kind].x[batch[kind].n_id]
+    for edge in batch.edge_types:
+        source, _, target = edge
+        age = _age(batch, edge, now=now[batch[target].batch[batch[edge].edge_index[1]]])
+        assert age is None or len(age) == 0 or int(age.min()) >= 0, f"{edge}: an edge is later than its seed"
+        known = _known(batch, edge, age=age, half_life_days=half_life_days)
+        size = (trees[target].num_nodes, trees[source].num_nodes)
+        trees[edge].adj_t, trees[edge].transposed = _mean_csr(known.target, known.source, known.weight, size=size)
+        trees[edge].stats = shot[edge].stats[batch[target].n_id]
+    return trees
 
 
 def incoming(shot: HeteroData) -> dict[EdgeType, Incoming]:
@@ -76,15 +107,21 @@ class _Known:
         return _Known(*shuffled_ends(edge, self.source, self.target), self.weight, self.days)
 
 
-def _known(data: HeteroData, edge: EdgeType, *, now: int, half_life_days: float) -> _Known:
+def _age(data: HeteroData, edge: EdgeType, *, now: "int | Tensor") -> Tensor | None:
+    return now - data[edge].time if "time" in data[edge] else None  # seconds; negative: not known yet
+
+
+def _known(data: HeteroData, edge: EdgeType, *, age: Tensor | None, half_life_days: float) -> _Known:
     store = data[edge]
     source, target = store.edge_index
-    if "time" not in store:
+    if age is None:
         return _Known(source, target, torch.ones(len(source)), None)
-    kept = torch.nonzero(store.time <= now)[:, 0]
-    if EDGES[edge[1]].last_only:
-        kept = kept[_last(source[kept], store.time[kept], target[kept])]
-    days = (now - store.time[kept]).to(torch.float64) / DAY_SECONDS
+    kept = torch.nonzero(age >= 0)[:, 0]
+    relation = edge[1].removeprefix("rev_")
+    if EDGES[relation].last_only:
+        owner, owned = (source, target) if relation == edge[1] else (target, source)
+        kept = kept[_last(owner[kept], store.time[kept], owned[kept])]
+    days = age[kept].to(torch.float64) / DAY_SECONDS
     # In float64 and not below 1e-6 of a new edge: a row of very old edges keeps their ratios and never sums to 0.
     aged = torch.exp2(-days / half_life_days).clamp_min(1e-6).to(torch.float32)
     return _Known(source[kept], target[kept], store.jaccard[kept] if "jaccard" in store else aged, days)
@@ -127,6 +164,10 @@ def _csr(row: Tensor, col: Tensor, value: Tensor, *, size: tuple[int, int]) -> T
     start = torch.zeros(size[0] + 1, dtype=torch.int64)
     start[1:] = torch.cumsum(torch.bincount(row, minlength=size[0]), dim=0)
     bits = torch.int32 if max(len(value), *size) < 2**31 else torch.int64
+    return _sparse(start.to(bits), col.to(bits), value, size=size)
+
+
+def _sparse(start: Tensor, col: Tensor, value: Tensor, *, size: tuple[int, int]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")  # advice, not trouble
-        return torch.sparse_csr_tensor(start.to(bits), col.to(bits), value, size)
+        return torch.sparse_csr_tensor(start, col, value, size)

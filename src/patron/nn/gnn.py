@@ -66,10 +66,13 @@ class HeteroSAGE(nn.Module):
             for kinds in heard[1:]
         )
 
-    def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
-        """{type: [N, channels]}, {edge: what comes in} -> customers [N, channels]."""
+    def forward(
+        self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming], *, size: int | None = None
+    ) -> Tensor:
+        """{type: [N, channels]}, {edge: what comes in} -> customers [N, channels]; layer by layer, and of each layer
+        `size` nodes at a time, so that no more messages are held at once."""
         for layer in self.layers:
-            x_dict = layer(x_dict, edges)
+            x_dict = layer(x_dict, edges, size=size)
         return x_dict["customer"]
 
 
@@ -88,24 +91,41 @@ class _Layer(nn.Module):
         self.node_types = tuple(node_types)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> dict[str, Tensor]:
-        heard = self._listen(x_dict, edges)
-        out = {kind: x_dict[kind] for kind in self.node_types if kind in x_dict}  # an early snapshot may lack a type
-        for kind in [kind for kind in self.self_path if kind in x_dict]:
-            message = self.self_path[kind](x_dict[kind]) + heard.get(kind, 0)  # [N, channels]
-            out[kind] = x_dict[kind] + self.dropout(torch.relu(self.norm[kind](message)))
-        return out
+    def forward(
+        self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming], *, size: int | None = None
+    ) -> dict[str, Tensor]:
+        known = [kind for kind in self.node_types if kind in x_dict]  # an early snapshot may lack a type
+        return {kind: self._next(kind, x_dict, edges, size=size) for kind in known}
 
-    def _listen(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> dict[str, Tensor]:
-        if self.conv is None:
-            return {}
-        known = [edge for edge in self.edge_types if edge in edges]
-        device = x_dict["customer"].device.type
-        with torch.autocast(device, enabled=False):  # sparse CSR products know float32 only
-            x_dict = {kind: x.float() for kind, x in x_dict.items()}
-            heard = self.conv(x_dict, {edge: edges[edge] for edge in known})
-            for edge in known:
-                heard[edge[2]] = heard[edge[2]] + self.of_stats["__".join(edge)](edges[edge].stats)
+    def _next(
+        self, kind: str, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming], *, size: int | None
+    ) -> Tensor:
+        number = len(x_dict[kind])
+        if kind not in self.self_path:
+            return x_dict[kind]
+        if size is None or number <= size:
+            return self._hear(x_dict[kind], kind, x_dict, edges)
+        parts = [slice(start, min(start + size, number)) for start in range(0, number, size)]
+        heard = {edge: edges[edge] for edge in edges if edge[2] == kind}
+        return torch.cat([
+            self._hear(x_dict[kind][rows], kind, x_dict, {edge: some.of(rows) for edge, some in heard.items()})
+            for rows in parts
+        ])  # fmt: skip
+
+    def _hear(self, x: Tensor, kind: str, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
+        # The next state of nodes of one kind, whose state is x and whom the edges reach: [n, channels].
+        message = self.self_path[kind](x)
+        incoming = {edge: edges[edge] for edge in self.edge_types if edge[2] == kind and edge in edges}
+        if incoming:
+            message = message + self._messages(kind, x_dict, incoming)
+        return x + self.dropout(torch.relu(self.norm[kind](message)))
+
+    def _messages(self, kind: str, x_dict: Mapping[str, Tensor], incoming: dict[EdgeType, Incoming]) -> Tensor:
+        assert self.conv is not None
+        with torch.autocast(x_dict[kind].device.type, enabled=False):  # sparse CSR products know float32 only
+            heard = self.conv({sender: x.float() for sender, x in x_dict.items()}, incoming)[kind]
+            for edge, edges in incoming.items():
+                heard = heard + self.of_stats["__".join(edge)](edges.stats)
         return heard
 
 

@@ -79,16 +79,21 @@ class LTVModel(nn.Module):
         self.out.weight[: self.head.out].zero_()
         self.out.bias[: self.head.out].zero_()
 
-    def embed(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
-        """{type: [N, width]}, {edge: what comes in} -> one embedding a customer [N, channels]."""
-        return self._read({**x_dict, "customer": self.numeric(x_dict["customer"])}, edges)
+    def embed(
+        self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming], *, size: int | None = None
+    ) -> Tensor:
+        """{type: [N, width]}, {edge: what comes in} -> one embedding a customer [N, channels]; messages of `size` nodes
+        at a time."""
+        return self._read({**x_dict, "customer": self.numeric(x_dict["customer"])}, edges, size=size)
 
-    def forward(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
+    def forward(
+        self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming], *, size: int | None = None
+    ) -> Tensor:
         """{type: [N, width]}, {edge: what comes in} -> outputs of the head, then of the other horizons: [N, head.out +
-        H]."""
+        H]; messages of `size` nodes at a time."""
         own = self.numeric(x_dict["customer"])
-        return self.out(self._read({**x_dict, "customer": own}, edges)) + self.wide(own)
+        return self.out(self._read({**x_dict, "customer": own}, edges, size=size)) + self.wide(own)
 
-    def _read(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming]) -> Tensor:
-        graph = self.gnn(self.encoders(x_dict), edges)  # [N, channels]
+    def _read(self, x_dict: Mapping[str, Tensor], edges: Mapping[EdgeType, Incoming], *, size: int | None) -> Tensor:
+        graph = self.gnn(self.encoders(x_dict), edges, size=size)  # [N, channels]
         return self.readout(torch.cat([graph, self.skip(x_dict["customer"])], dim=1))

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
@@ -23,8 +23,10 @@ from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
 from patron.training.module import LTVModule, TrainerConfig, said
+from patron.training.shots import Shots
 
 log = logging.getLogger("patron")
+AT_ONCE = 2**16  # nodes, of which messages are held where nothing is learned
 COLLAPSED = 0.02  # standard deviation of predictions, in units of that of log1p of spend
 
 
@@ -39,7 +41,7 @@ class Fitted:
 def tune(
     model: LTVModel,
     *,
-    train: Sequence[HeteroData],
+    train: Shots,
     val: Sequence[HeteroData],
     config: TrainerConfig,
     folder: Path,
@@ -62,22 +64,20 @@ def tune(
         LTVModule(model, config=config),
         _trainer(config, callbacks=callbacks, folder=folder, name="tune", steps=config.max_steps),
     )
-    trainer.fit(module, _loader(train, config=config, seed=seed), _loader(val), ckpt_path=ckpt_path)
+    trainer.fit(module, _steps(train, config=config, seed=seed), _whole(val), ckpt_path=ckpt_path)
     # Our own checkpoint, just written: it holds nothing but tensors and numbers.
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     return Fitted(module.model.cpu(), int(state["global_step"]))
 
 
-def refit(
-    model: LTVModel, *, train: Sequence[HeteroData], steps: int, config: TrainerConfig, folder: Path, seed: int
-) -> LTVModel:
+def refit(model: LTVModel, *, train: Shots, steps: int, config: TrainerConfig, folder: Path, seed: int) -> LTVModel:
     """`model` after `steps` steps on `train`. Writes `checkpoint.ckpt` to `folder`."""
     module, trainer = (
         LTVModule(model, config=config),
         _trainer(config, callbacks=_bar(config, f"refit seed {seed}"), folder=folder, name="refit", steps=steps),
     )
-    trainer.fit(module, _loader(train, config=config, seed=seed))
+    trainer.fit(module, _steps(train, config=config, seed=seed))
     trainer.save_checkpoint(folder / "checkpoint.ckpt")
     return module.model.cpu()
 
@@ -85,13 +85,15 @@ def refit(
 @torch.no_grad()
 def outputs(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
     """What the model says of the `rows` of all snapshots, dropout off: [sum of B, head.out]."""
-    return _of_rows(model, shots, partial(said, model))
+    return _of_rows(model, shots, partial(said, model, size=AT_ONCE))
 
 
 @torch.no_grad()
 def embedded(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
     """What the readout knows of the `rows` of all snapshots, dropout off: [sum of B, channels]."""
-    return _of_rows(model, shots, lambda shot: model.embed(shot.x_dict, incoming(shot))[shot["customer"].rows])
+    return _of_rows(
+        model, shots, lambda shot: model.embed(shot.x_dict, incoming(shot), size=AT_ONCE)[shot["customer"].rows]
+    )
 
 
 def _of_rows(model: LTVModel, shots: Sequence[HeteroData], of: Callable[[HeteroData], torch.Tensor]) -> torch.Tensor:
@@ -128,15 +130,27 @@ def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, 
     )  # fmt: skip
 
 
-def _loader(shots: Sequence[HeteroData], *, config: TrainerConfig | None = None, seed: int = 0) -> DataLoader:
-    steps = min(config.steps_per_check, config.max_steps) if config else 0
-    sampler = _Shuffled(len(shots), steps=steps, seed=seed) if config else None
-    return DataLoader(list(shots), batch_size=None, sampler=sampler)  # type: ignore[arg-type]
+def _whole(shots: Sequence[HeteroData]) -> DataLoader:
+    return DataLoader(list(shots), batch_size=None)  # type: ignore[arg-type]
 
 
-class _Shuffled(Sampler[int]):
-    """`steps` snapshots an epoch, every one as often as the others; the order depends on seed and epoch alone, so it
-    survives a resume."""
+def _steps(shots: Shots, *, config: TrainerConfig, seed: int) -> DataLoader:
+    steps = min(config.steps_per_check, config.max_steps)
+    return DataLoader(_Drawn(shots), batch_size=None, sampler=_Shuffled(len(shots), steps=steps, seed=seed))
+
+
+@dataclass(frozen=True)
+class _Drawn(Dataset[HeteroData]):
+    shots: Shots
+
+    def __getitem__(self, at: tuple[int, int]) -> HeteroData:
+        k, step = at
+        return self.shots.draw(k, step=step)
+
+
+class _Shuffled(Sampler[tuple[int, int]]):
+    """Of `steps` steps an epoch, which snapshot each learns from and its number; every snapshot comes as often as the
+    others. The order depends on seed and epoch alone, so it survives a resume."""
 
     def __init__(self, number: int, *, steps: int, seed: int) -> None:
         self.number, self.steps, self.seed, self.epoch = number, steps, seed, 0
@@ -147,11 +161,11 @@ class _Shuffled(Sampler[int]):
     def __len__(self) -> int:
         return self.steps
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         first = self.epoch * self.steps
         for step in range(first, first + self.steps):
             shuffle = np.random.default_rng([self.seed, step // self.number]).permutation(self.number)
-            yield int(shuffle[step % self.number])
+            yield int(shuffle[step % self.number]), step
 
 
 def _bar(config: TrainerConfig, title: str) -> list[Callback]:

@@ -14,12 +14,16 @@ from torchmetrics.functional import spearman_corrcoef
 from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
+from patron.training.shots import SamplingConfig
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TrainerConfig:
     """Where and how long to train. A check is a look at the validation rows, every `steps_per_check` steps, by weights
-    that are averaged over the steps, each counting `weight_averaging` times as much as the next."""
+    that are averaged over the steps, each counting `weight_averaging` times as much as the next.
+
+    A step learns from a whole snapshot or, with `sampling`, from trees sampled for some of its customers, for graphs
+    whose messages do not fit."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: Annotated[int, Field(gt=0)]
@@ -32,19 +36,20 @@ class TrainerConfig:
     warmup_steps: Annotated[int, Field(ge=0)]
     gradient_clip: Annotated[float, Field(gt=0)]
     weight_averaging: Annotated[float, Field(ge=0, lt=1)]
+    sampling: SamplingConfig | None
     progress: bool
 
 
-def said(model: LTVModel, shot: HeteroData) -> Tensor:
+def said(model: LTVModel, shot: HeteroData, *, size: int | None = None) -> Tensor:
     """Outputs of the head for the `rows` of a snapshot, added to their `offset` [B, head.out] if it carries one:
-    [B, head.out]."""
-    return _all_said(model, shot)[0]
+    [B, head.out]; messages of `size` nodes at a time."""
+    return _all_said(model, shot, size=size)[0]
 
 
-def _all_said(model: LTVModel, shot: HeteroData) -> tuple[Tensor, Tensor]:
+def _all_said(model: LTVModel, shot: HeteroData, *, size: int | None = None) -> tuple[Tensor, Tensor]:
     # Outputs of the head, and those of the other horizons.
     store, width = shot["customer"], model.head.out
-    out = model(shot.x_dict, incoming(shot))[store.rows]
+    out = model(shot.x_dict, incoming(shot), size=size)[store.rows]
     of_head = out[:, :width] + store.offset if "offset" in store else out[:, :width]
     return of_head, out[:, width:]
 
