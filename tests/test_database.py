@@ -190,3 +190,24 @@ def test_the_same_tables_are_the_same_object() -> None:
 def test_a_table_that_nobody_knows_is_named(name: str, mend: str) -> None:
     with pytest.raises(ValueError, match=f"there is no table '{name}'; {mend}".replace("?", r"\?")):
         make_shop().only(["products", name])
+
+
+def test_in_the_order_of_time_items_follow_their_orders_and_who_has_no_date_leads() -> None:
+    shop = make_shop().in_order_of_time()
+    assert column(shop, "orders", "order_id") == [1, 2, 3]
+    assert column(shop, "order_items", "order_id") == [1, 2, 2, 3]
+    assert column(shop, "order_items", "amount") == [4.0, 1.0, 8.0, 2.0]
+    assert column(shop, "customers", "customer_id") == [2, 1, 3]
+    assert (shop.name, shop.read_until) == (make_shop().name, make_shop().read_until)
+
+
+def test_in_the_order_of_time_a_cutoff_copies_nothing() -> None:
+    """It holds the same rows as any other database, and they lie where they lay."""
+    shop = make_shop().in_order_of_time()
+    past, other = shop.upto(CUTOFF), make_shop().upto(CUTOFF)
+    for name in ("orders", "order_items"):
+        rows, expected = (sorted(map(str, each[name].to_pylist())) for each in (past, other))
+        assert rows == expected
+        here, there = (each[name]["order_id"].chunk(0).buffers()[1].address for each in (past, shop))
+        assert here == there
+    assert make_shop()["orders"]["order_id"].chunk(0).buffers()[1].address != there

@@ -65,7 +65,7 @@ def load_database(config: DataConfig) -> Database:
         checked = validate(raw, name=label(config), mode=config.validation, today=date.today())
     if checked.report.violations:
         log.info("%s", checked.report)
-    return checked.database
+    return checked.database.in_order_of_time()
 
 
 def prepare(config: Config) -> Experiment:

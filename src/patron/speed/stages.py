@@ -81,7 +81,8 @@ def _stages(config: SpeedConfig, folder: Path) -> pd.DataFrame:
     clock = _Clock()
     tables = {file.stem: TableConfig(file=file.name) for file in sorted(folder.glob("*.parquet"))}
     raw = clock.stage("read", lambda: read_files(FilesConfig(folder, tables)))
-    db = clock.stage("validate", lambda: validate(raw, name="world", mode="strict", today=date.today())).database
+    checked = clock.stage("validate", lambda: validate(raw, name="world", mode="strict", today=date.today()))
+    db = checked.database.in_order_of_time()
     (*_, fold) = clock.stage("labels", lambda: folds(db, task=config.task, split=config.split))
     spec = specify(db, config=config.features, horizon=fold.refit.horizon, cutoffs=fold.refit.cutoffs)
     cutoffs = fold.refit.cutoffs

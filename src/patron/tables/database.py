@@ -71,6 +71,11 @@ class Database:
             self._parts[kept] = Database(self.name, part, known_until=self.known_until, read_until=self.read_until)
         return self._parts[kept]
 
+    def in_order_of_time(self) -> "Database":
+        """The same database, rows in the order of their time and order items in that of their orders: what is known at
+        a cutoff is a slice of them then, and `upto` copies nothing but the customers."""
+        return Database(self.name, _in_order(self.tables), known_until=self.known_until, read_until=self.read_until)
+
     @cached_property
     def first_day(self) -> date:
         """The date of the earliest order. Raises ValueError when there is none."""
@@ -97,18 +102,35 @@ class Database:
         return value
 
 
+def _in_order(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    ordered = {name: _sorted(table, TABLES[name].time) for name, table in tables.items()}
+    items, orders = ordered["order_items"], ordered["orders"]
+    place = pc.index_in(items["order_id"], value_set=orders["order_id"].combine_chunks())
+    return {**ordered, "order_items": items.take(pc.sort_indices(place))}
+
+
+def _sorted(table: pa.Table, time: str | None) -> pa.Table:
+    return table if time is None else table.take(pc.sort_indices(table[time], null_placement="at_start"))
+
+
 def _truncate(tables: Mapping[str, pa.Table], cutoff: date) -> dict[str, pa.Table]:
     limit = pa.scalar(midnight(cutoff), pa.timestamp("us"))
     kept = {name: _known(table, TABLES[name].time, limit) for name, table in tables.items()}
     orders, items, customers = kept["orders"], kept["order_items"], tables["customers"]
-    kept["order_items"] = items.filter(_among(items["order_id"], orders["order_id"]))
+    kept["order_items"] = _where(items, _among(items["order_id"], orders["order_id"]))
     registered = _is_known(customers["registration_date"], limit)
     kept["customers"] = customers.filter(pc.or_(registered, _among(customers["customer_id"], orders["customer_id"])))
     return kept
 
 
 def _known(table: pa.Table, time: str | None, limit: pa.Scalar) -> pa.Table:
-    return table if time is None else table.filter(_is_known(table[time], limit))
+    return table if time is None else _where(table, _is_known(table[time], limit))
+
+
+def _where(table: pa.Table, mask: pa.ChunkedArray) -> pa.Table:
+    number = pc.sum(mask).as_py() or 0
+    leads = pc.all(mask.slice(0, number)).as_py()
+    return table.slice(0, number) if leads else table.filter(mask)
 
 
 def _is_known(time: pa.ChunkedArray, limit: pa.Scalar) -> pa.ChunkedArray:
