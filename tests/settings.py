@@ -43,7 +43,7 @@ _SMALL = [
     "split.train=['2020-09-01','2020-10-01']",
     "features.windows=[30,91,182]", "features.lags=2", "features.top_categories=2", "features.top_types=2",
     "graph.half_life_days=90", "graph.co_shopper={threshold:0.1,top_k:8,min_products:2}",
-    "trainer={accelerator:cpu,devices:1,precision:32-true,max_steps:10,steps_per_check:5,patience:3,learning_rate:0.01}",
+    "trainer={accelerator:cpu,devices:1,num_nodes:1,precision:32-true,max_steps:10,steps_per_check:5,patience:3,learning_rate:0.01}",
     "trainer={weight_decay:0.001,warmup_steps:2,gradient_clip:1.0,weight_averaging:0.5,progress:false}",
 ]  # fmt: skip
 

@@ -102,8 +102,11 @@ def test_an_edge_from_the_future_is_no_edge_of_a_tree(shot: HeteroData, timed: H
 
 def test_a_whole_snapshot_is_drawn_as_it_is(shot: HeteroData) -> None:
     shots = Whole([shot])
+    drawn = shots.draw(0, step=7)
     assert len(shots) == 1
-    assert shots.draw(0, step=7) is shot
+    assert all(torch.equal(drawn["customer"][name], shot["customer"][name]) for name in ("rows", "y", "offset"))
+    assert all(drawn[edge].adj_t is shot[edge].adj_t for edge in shot.edge_types)
+    assert (drawn["customer"].share, "share" in shot["customer"]) == (1.0, False)
 
 
 @pytest.mark.parametrize("name", ["gnn", "boosted_gnn"])

@@ -35,6 +35,7 @@ from patron.task.ltv import TaskConfig
 from patron.task.pql import PQLError, PQLText, Query, compile
 from patron.task.split import SplitConfig
 from patron.training.module import TrainerConfig
+from patron.training.ranks import rank
 
 T = TypeVar("T")
 QUERIES = ("query", "task.query")  # keys that hold PQL
@@ -135,7 +136,7 @@ def entry(task: Callable[[Any], None], *, schema: type, configs: Path, name: str
     """
     handler = RichHandler(console=Console(stderr=True), show_path=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    logging.getLogger("patron").setLevel(logging.INFO)
+    logging.getLogger("patron").setLevel(logging.INFO if rank() == 0 else logging.ERROR)  # all would say the same
     sys.argv[1:] = [_lenient(argument, configs) for argument in sys.argv[1:]]
     traceback = bool(os.environ.get("HYDRA_FULL_ERROR"))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises then; else it prints a traceback for a slip in somebody's YAML

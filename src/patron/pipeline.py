@@ -1,9 +1,10 @@
 """The whole way: read, validate, split, fit and predict every estimator at every seed, evaluate. One pass."""
 
 import logging
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
@@ -28,6 +29,7 @@ from patron.tables.validate import validate
 from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds, truth
+from patron.training.ranks import rank
 
 log = logging.getLogger("patron")
 NO_FIT = ("force", "runs", "ckpt_path", "evaluation.", "trainer.progress")  # keys that leave a fit as it is
@@ -121,7 +123,7 @@ def compare(
     # A stack comes last: it need not fit again what was fitted for its own row.
     able = sorted(_able(experiment, variants), key=lambda variant: isinstance(variant.fitted, StackConfig))
     jobs = [(variant, seed) for variant in able for seed in variant.seeds]
-    bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=not experiment.config.trainer.progress)
+    bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=rank() > 0 or not experiment.config.trainer.progress)
     parts = []
     for variant, seed in bar:
         bar.set_description(f"{variant.label} seed {seed}")
@@ -160,6 +162,16 @@ def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:
         _require_same(folder, resolved)
         log.info("%s is done and left alone (force=true fits it again)", folder.path)
         return folder.predictions()
+    with ExitStack() as stack:
+        if rank():  # the first process writes what all of them have made
+            folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        return _run(experiment, folder, name=name, seed=seed, resolved=resolved)
+
+
+def _run(
+    experiment: Experiment, folder: RunFolder, *, name: str, seed: int, resolved: Mapping[str, Any]
+) -> pd.DataFrame:
+    config = experiment.config
     folder.begin(resolved)
     started = time.perf_counter()
     chosen = config.estimators[name]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -110,7 +111,10 @@ def _in_order(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 def _sorted(table: pa.Table, time: str | None) -> pa.Table:
-    return table if time is None else table.take(pc.sort_indices(table[time], null_placement="at_start"))
+    if time is None:
+        return table
+    instants = table[time].cast(pa.timestamp("us")).to_numpy().view(np.int64)  # no time is the smallest number
+    return table.take(pa.array(np.argsort(instants, kind="stable")))
 
 
 def _truncate(tables: Mapping[str, pa.Table], cutoff: date) -> dict[str, pa.Table]:

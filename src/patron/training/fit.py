@@ -23,6 +23,7 @@ from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
 from patron.training.module import LTVModule, TrainerConfig, said
+from patron.training.ranks import rank, require, world
 from patron.training.shots import Shots
 
 log = logging.getLogger("patron")
@@ -117,12 +118,16 @@ def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
 def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, name: str, steps: int) -> pl.Trainer:
     for noisy in ("pytorch_lightning", "lightning.pytorch"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    require(devices=config.devices, num_nodes=config.num_nodes)
     averaging = EMAWeightAveraging(decay=config.weight_averaging)
     warnings.filterwarnings(
         "ignore", module="pytorch_lightning"
     )  # its advice on workers and logging is not for full snapshots
     return pl.Trainer(
-        accelerator=config.accelerator, devices=config.devices, precision=config.precision, max_steps=steps,
+        accelerator=config.accelerator, devices=config.devices, num_nodes=config.num_nodes,
+        # An early snapshot may lack an edge type, whose weights get no gradient then.
+        strategy="auto" if world() == 1 else "ddp_find_unused_parameters_true", use_distributed_sampler=False,
+        precision=config.precision, max_steps=steps,
         max_epochs=-1, gradient_clip_val=config.gradient_clip, callbacks=[averaging, *callbacks],
         logger=TensorBoardLogger(folder, name="", version=name), log_every_n_steps=1, enable_progress_bar=False,
         enable_model_summary=False, num_sanity_val_steps=0, inference_mode=False,
@@ -169,7 +174,7 @@ class _Shuffled(Sampler[tuple[int, int]]):
 
 
 def _bar(config: TrainerConfig, title: str) -> list[Callback]:
-    return [_StepBar(title)] if config.progress else []
+    return [_StepBar(title)] if config.progress and rank() == 0 else []
 
 
 class _StepBar(Callback):

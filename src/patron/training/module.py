@@ -22,11 +22,13 @@ class TrainerConfig:
     """Where and how long to train. A check is a look at the validation rows, every `steps_per_check` steps, by weights
     that are averaged over the steps, each counting `weight_averaging` times as much as the next.
 
+    `devices` on each of `num_nodes` machines train together, one process each, which torchrun starts.
     A step learns from a whole snapshot or, with `sampling`, from trees sampled for some of its customers, for graphs
     whose messages do not fit."""
 
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
     devices: Annotated[int, Field(gt=0)]
+    num_nodes: Annotated[int, Field(gt=0)]
     precision: Literal["32-true", "16-mixed", "bf16-mixed"]
     max_steps: Annotated[int, Field(gt=0)]
     steps_per_check: Annotated[int, Field(gt=0)]
@@ -56,7 +58,10 @@ def _all_said(model: LTVModel, shot: HeteroData, *, size: int | None = None) -> 
 
 class LTVModule(pl.LightningModule):
     """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count), `y` [B] (their spend),
-    `auxiliary` [B, H] (that at other horizons) if the model learns it, and maybe an `offset` [B, head.out]."""
+    `auxiliary` [B, H] (that at other horizons) if the model learns it, and maybe an `offset` [B, head.out].
+
+    In training their `share` is how much more or less than the average process this one has of them, so that the mean
+    over processes that train together is that over customers."""
 
     def __init__(self, model: LTVModel, *, config: TrainerConfig) -> None:
         super().__init__()
@@ -74,7 +79,7 @@ class LTVModule(pl.LightningModule):
         if model.auxiliary.number:
             loss = loss + model.auxiliary_weight * model.auxiliary.loss(others, shot["customer"].auxiliary.log1p())
         self.log("train_loss", loss, batch_size=1)
-        return loss
+        return loss * shot["customer"].share
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         norm = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in self.parameters() if p.grad is not None]))

@@ -1,18 +1,25 @@
-"""What one step learns from: a whole snapshot, or trees sampled from one, of some of its customers."""
+"""What one step learns from: a whole snapshot, or trees sampled from one, of some of its customers.
 
+Processes that train together draw the same customers, and each learns from those of its own; DDP takes the mean of
+their gradients, so that a step is the one that a single process would take.
+"""
+
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
+from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import NodeLoader
 
 from patron.graph.sampler import How, TemporalSampler
 from patron.graph.snapshot import of_trees
+from patron.training.ranks import rank, world
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -43,7 +50,10 @@ class Whole:
 
     def draw(self, k: int, *, step: int) -> HeteroData:
         """The k-th snapshot."""
-        return self.shots[k]
+        shot = copy.copy(self.shots[k])
+        customers = self.shots[k]["customer"]
+        mine, share = _mine(np.arange(len(customers.rows)))
+        return _asked(shot, customers, mine, rows=customers.rows[mine], share=share)
 
 
 class Sampled:
@@ -65,14 +75,10 @@ class Sampled:
         """The trees of `batch_size` customers of the k-th snapshot, or of all of them if there are no more."""
         customers, rng = self.shots[k]["customer"], np.random.default_rng([self.seed, step])
         number = len(customers.rows)
-        drawn = rng.choice(number, min(self.config.batch_size, number), replace=False)
+        drawn, share = _mine(rng.choice(number, min(self.config.batch_size, number), replace=False))
         self.generator.manual_seed(int(rng.integers(2**63)))
         trees = of_trees(self.loaders[k](drawn.tolist()), self.shots[k], half_life_days=self.half_life_days)
-        trees["customer"].rows = torch.arange(len(drawn))
-        for name in ("y", "auxiliary", "offset"):
-            if name in customers:
-                trees["customer"][name] = customers[name][drawn]
-        return trees
+        return _asked(trees, customers, drawn, rows=torch.arange(len(drawn)), share=share)
 
     def _loader(self, shot: HeteroData, data: HeteroData) -> NodeLoader:
         rows = shot["customer"].rows
@@ -80,3 +86,19 @@ class Sampled:
         return NodeLoader(
             data, node_sampler=sampler, input_nodes=("customer", rows), input_time=torch.full_like(rows, shot.now)
         )
+
+
+def _mine(drawn: np.ndarray) -> tuple[np.ndarray, float]:
+    """Of what all processes draw, what this one learns from, and how much more than the average process that is."""
+    mine = drawn[rank() :: world()]
+    return mine, len(mine) * world() / len(drawn)
+
+
+def _asked(shot: HeteroData, customers: Any, drawn: np.ndarray, *, rows: Tensor, share: float) -> HeteroData:
+    # The shot, to learn from these of the customers, who stand at `rows` of it.
+    store = shot["customer"]
+    store.rows, store.share = rows, share
+    for name in ("y", "auxiliary", "offset"):
+        if name in customers:
+            store[name] = customers[name][drawn]
+    return shot

@@ -1,0 +1,23 @@
+"""Which of the processes this is that `torchrun` started to train together; on its own it is the first of one."""
+
+from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return TorchElasticEnvironment().global_rank() if TorchElasticEnvironment.detect() else 0
+
+
+def world() -> int:
+    """How many processes there are."""
+    return TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else 1
+
+
+def require(*, devices: int, num_nodes: int) -> None:
+    """Raises ValueError unless as many processes were started as the configuration asks for."""
+    asked = devices * num_nodes
+    if world() != asked:
+        raise ValueError(
+            f"trainer.devices={devices} and trainer.num_nodes={num_nodes} ask for {asked} processes, and there are "
+            f"{world()}; start them with torchrun --nnodes={num_nodes} --nproc_per_node={devices} scripts/train.py ..."
+        )

@@ -1,0 +1,67 @@
+"""Two processes that torchrun starts train what one would have trained: the same customers a step, half of them each."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from newcomer import ROOT
+
+from patron.training import ranks
+from patron.training.shots import _mine
+
+TINY = [
+    "data=tiny", "data.customers=120", "estimator=[gnn]", "seeds=[0]", "task=90d", "split.test=['2021-09-30']",
+    "split.max_cutoffs=2", "features.groups=[rfm]", "trainer.max_steps=6", "trainer.steps_per_check=3",
+    "trainer.progress=false", "evaluation.n_boot=0", "estimators.gnn.model.dropout=0",
+    "estimators.gnn.model.input_dropout=0", "estimators.gnn.model.channels=8",
+]  # fmt: skip
+TREES = "trainer.sampling={hops: [4, 2], how: last, batch_size: 33}"
+TOGETHER = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+
+
+def train(here: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The predictions of the run that `scripts/train.py` leaves in `here`."""
+    line = [sys.executable, *launcher, str(ROOT / "scripts" / "train.py"), *TINY, f"runs={here}", *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("look at them with") == 1, "each process said it"
+    (run,) = here.glob("*/gnn-seed0")
+    assert (run / "DONE").exists()
+    return pd.read_parquet(run / "predictions.parquet")
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
+@pytest.mark.parametrize("mode", [(), (TREES,)], ids=["whole snapshots", "sampled trees"])
+def test_two_processes_train_what_one_would(mode: tuple[str, ...], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    one = train(tmp_path / "one", *mode)
+    two = train(tmp_path / "two", *mode, "trainer.devices=2", launcher=tuple(TOGETHER))
+    for column in ("ltv_mean", "ltv_median", "rank_score", "q90"):
+        np.testing.assert_allclose(two[column], one[column], rtol=2e-3, atol=2e-3 * one[column].abs().mean())
+    assert one["ltv_mean"].std() > 0
+
+
+def test_the_customers_of_a_step_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five among two: three and two, and the mean of the two weighted means is that of the five."""
+    drawn, loss = np.array([7, 3, 9, 1, 5]), dict(zip([7, 3, 9, 1, 5], [1.0, 2.0, 4.0, 8.0, 16.0], strict=True))
+    monkeypatch.setattr("patron.training.shots.world", lambda: 2)
+    parts = []
+    for number in range(2):
+        monkeypatch.setattr("patron.training.shots.rank", lambda number=number: number)
+        parts.append(_mine(drawn))
+    assert [mine.tolist() for mine, _ in parts] == [[7, 9, 5], [3, 1]]
+    means = [share * np.mean([loss[one] for one in mine]) for mine, share in parts]
+    assert np.mean(means) == pytest.approx(np.mean([*loss.values()]))
+
+
+def test_alone_it_is_the_first_of_one() -> None:
+    assert (ranks.rank(), ranks.world()) == (0, 1)
+    ranks.require(devices=1, num_nodes=1)
+    with pytest.raises(ValueError, match="ask for 4 processes, and there are 1; start them with torchrun"):
+        ranks.require(devices=2, num_nodes=2)
