@@ -1,4 +1,4 @@
-"""Two processes that torchrun starts train what one would have trained: the same customers a step, half of them each."""
+"""Two processes that torchrun starts train what one would have trained, each on half of the customers of a step."""
 
 import os
 import subprocess
