@@ -26,6 +26,7 @@ TEMPORAL = TemporalConfig(
     step_days=30,
     max_cutoffs=24,
     min_history_days=None,
+    max_rows=1_000_000,
 )
 BY_CUSTOMER = replace(TEMPORAL, validation="customers")
 HELD_OUT = CustomersConfig(name="customers", cutoff=TEST, folds=4)
@@ -252,6 +253,17 @@ def test_validation_by_customers_shares_no_customer_and_every_cutoff(busy: Datab
     assert pairs(fold.train, fold.val) == pairs(fold.refit)
     assert fold.train.cutoffs == fold.val.cutoffs == days("02-02", "03-03", "04-02", "05-02", "06-01")
     assert 0.1 < len(customers(fold.val)) / 60 < 0.3
+
+
+def test_of_too_many_rows_some_customers_are_learned_from_and_everybody_is_tested(busy: Database) -> None:
+    """60 customers at 5 cutoffs, and room for 150 rows: about half of the customers, at each cutoff the same."""
+    (whole,), (some,) = (folds(busy, task=TASK, split=replace(TEMPORAL, max_rows=rows)) for rows in (300, 150))
+    assert len(whole.refit) == 300
+    assert 0.3 * 60 < len(customers(some.refit)) < 0.7 * 60
+    assert len(some.refit) == 5 * len(customers(some.refit))
+    assert pairs(some.train) | pairs(some.val) == pairs(some.refit)
+    assert customers(some.train) == customers(some.val)
+    assert_frame_equal(some.test.frame, whole.test.frame)
 
 
 def test_held_out_customers_are_tested_once(busy: Database) -> None:

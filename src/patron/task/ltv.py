@@ -161,8 +161,17 @@ class TaskTable:
 
     def bucket(self, number: int) -> np.ndarray:
         """One of `number` parts for each row: [n]. A customer stays in the same one whoever else is in the table."""
-        hashed = pd.util.hash_array(self.frame["customer_id"].astype(str).to_numpy(dtype=object))
-        return (hashed % np.uint64(number)).astype(np.int64)
+        return (self._hashed % np.uint64(number)).astype(np.int64)
+
+    def at_most(self, number: int) -> "TaskTable":
+        """About `number` rows: all of a random part of the customers, or the table itself if it has no more."""
+        if len(self) <= number:
+            return self
+        return self.where(self._hashed < np.uint64(number / len(self) * 2.0**64))
+
+    @property
+    def _hashed(self) -> np.ndarray:
+        return pd.util.hash_array(self.frame["customer_id"].astype(str).to_numpy(dtype=object))
 
     def parts(self, number: int) -> np.ndarray:
         """One of `number` parts of equal size for each row, all rows of a customer in the same: [n].

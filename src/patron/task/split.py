@@ -25,7 +25,7 @@ from patron.task.ltv import TaskConfig, TaskTable, concat, labelled, population
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TemporalConfig:
     """Rolling cutoffs. Null `train` steps back `step_days` at a time while `min_history_days` (null: a third of the
-    horizon) remain."""
+    horizon) remain. Of more than `max_rows` labelled rows some customers' are learned from; everybody is tested."""
 
     name: Literal["temporal"]
     test: tuple[date, ...]
@@ -35,6 +35,7 @@ class TemporalConfig:
     step_days: Annotated[int, Field(gt=0)]
     max_cutoffs: Annotated[int, Field(gt=0)]
     min_history_days: Annotated[int, Field(gt=0)] | None
+    max_rows: Annotated[int, Field(gt=0)]
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -77,7 +78,7 @@ def folds(db: Database, *, task: TaskConfig, split: "TemporalConfig | CustomersC
     match split:
         case TemporalConfig():
             return [
-                _temporal(db, plan=plan(db, task=task, split=split, test=test), task=task)
+                _temporal(db, plan=plan(db, task=task, split=split, test=test), task=task, max_rows=split.max_rows)
                 for test in sorted(split.test)
             ]
         case CustomersConfig():
@@ -144,9 +145,9 @@ def _refuse_overlap(plan: Plan, *, horizon: Horizon) -> None:
         )
 
 
-def _temporal(db: Database, *, plan: Plan, task: TaskConfig) -> Fold:
+def _temporal(db: Database, *, plan: Plan, task: TaskConfig, max_rows: int) -> Fold:
     past = db.upto(plan.test)  # labels of train, val and refit are closed there
-    refit = concat([labelled(past, cutoff=cutoff, config=task) for cutoff in plan.refit])
+    refit = concat([labelled(past, cutoff=cutoff, config=task) for cutoff in plan.refit]).at_most(max_rows)
     train, val = _chosen(refit, plan=plan)
     test = population(past, cutoff=plan.test, config=task)
     return Fold(str(plan.test), plan.test, train=train, val=val, refit=refit, test=test)
