@@ -54,8 +54,9 @@ def make_shop() -> Database:
 
 def config(*, tables: tuple[Table, ...] | None = None) -> GraphConfig:
     return GraphConfig(
-        tables=tables, relations=get_args(Relation), half_life_days=HALF_LIFE, co_shopper=CO_SHOPPERS, shuffled=False
-    )
+        tables=tables, relations=get_args(Relation), half_life_days=HALF_LIFE, co_shopper=CO_SHOPPERS, shuffled=False,
+        cache=None,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

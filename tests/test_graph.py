@@ -63,7 +63,7 @@ def make_shop(items: Sequence[tuple[Any, ...]] = ITEMS, orders: Sequence[tuple[A
 def config(*relations: Relation, co_shopper: CoShopperConfig = CO_SHOPPERS) -> GraphConfig:
     return GraphConfig(
         tables=None, relations=relations or get_args(Relation), half_life_days=HALF_LIFE, co_shopper=co_shopper,
-        shuffled=False,
+        shuffled=False, cache=None,
     )  # fmt: skip
 
 

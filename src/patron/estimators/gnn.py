@@ -29,9 +29,8 @@ from patron.features.asof import (
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.features.nodes import RELATIVE_TIME, EventKind, event_features, relative_time
 from patron.graph.build import GraphConfig, build
-from patron.graph.edges import is_echo
 from patron.graph.sampler import both_ways
-from patron.graph.snapshot import snapshot
+from patron.graph.store import structure
 from patron.nn.gnn import reach
 from patron.nn.heads import Head, Start, as_numpy, at_level
 from patron.nn.model import LTVModel, ModelConfig
@@ -263,14 +262,7 @@ def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tenso
     return torch.cat([x, torch.from_numpy(relative_time(table["age"].to_numpy()))], dim=1) if kind in TIMED else x
 
 
-@lru_cache(maxsize=64)
-def _structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
-    shot = snapshot(
-        build(db, config=config), cutoff=cutoff, half_life_days=config.half_life_days, shuffle=config.shuffled
-    )
-    for edge in [edge for edge in shot.edge_types if is_echo(edge)]:  # most of the work, and nothing to be learned
-        del shot[edge]
-    return shot
+_structure = lru_cache(maxsize=64)(structure)
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ A co-shopper edge says something about two whole product sets, so it is known fr
 grew.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -28,6 +29,7 @@ class GraphConfig:
     In snapshots of a `shuffled` one the edges join other nodes: a control, never a model to be used.
 
     A relation needs all its tables among `tables`; None is every table the database has. Customers are always there.
+    Snapshots are kept in the folder `cache`, if there is one.
     """
 
     tables: tuple[Table, ...] | None
@@ -35,6 +37,7 @@ class GraphConfig:
     half_life_days: Annotated[float, Field(gt=0)]
     co_shopper: CoShopperConfig
     shuffled: bool
+    cache: Path | None
 
     @property
     def chosen(self) -> tuple[str, ...]:

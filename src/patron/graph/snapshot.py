@@ -40,7 +40,7 @@ class Incoming:
         start, col, weight = self.adj_t.crow_indices(), self.adj_t.col_indices(), self.adj_t.values()
         first, last = int(start[targets.start]), int(start[targets.stop])
         size = (targets.stop - targets.start, self.adj_t.shape[1])
-        rows = _sparse(start[targets.start : targets.stop + 1] - first, col[first:last], weight[first:last], size=size)
+        rows = csr(start[targets.start : targets.stop + 1] - first, col[first:last], weight[first:last], size)
         return Incoming(rows, torch.empty(0), self.stats[targets])
 
 
@@ -164,10 +164,11 @@ def _csr(row: Tensor, col: Tensor, value: Tensor, *, size: tuple[int, int]) -> T
     start = torch.zeros(size[0] + 1, dtype=torch.int64)
     start[1:] = torch.cumsum(torch.bincount(row, minlength=size[0]), dim=0)
     bits = torch.int32 if max(len(value), *size) < 2**31 else torch.int64
-    return _sparse(start.to(bits), col.to(bits), value, size=size)
+    return csr(start.to(bits), col.to(bits), value, size)
 
 
-def _sparse(start: Tensor, col: Tensor, value: Tensor, *, size: tuple[int, int]) -> Tensor:
+def csr(start: Tensor, col: Tensor, value: Tensor, size: tuple[int, ...]) -> Tensor:
+    """The CSR matrix of these rows."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")  # advice, not trouble
         return torch.sparse_csr_tensor(start, col, value, size)

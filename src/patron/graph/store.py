@@ -1,0 +1,114 @@
+"""The snapshots that nets learn from, kept on disk by what they are made of: a graph is built once for all seeds,
+estimators and runs, and processes that train together read the same pages of memory.
+
+The name of a file is a hash of the tables up to the cutoff, of the configuration and of the code that makes graphs, so
+that nothing stale is ever read. A file that is not whole is not there: it is renamed when it is.
+"""
+
+import hashlib
+import os
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from patron.graph.build import GraphConfig, build
+from patron.graph.edges import is_echo
+from patron.graph.snapshot import csr, snapshot
+from patron.tables.database import Database
+
+
+def structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
+    """The snapshot at `cutoff` of the graph of `db`, without echoes (`is_echo`): most of the work, and nothing to be
+    learned. With a folder `config.cache` it is read from there, or left there for the next one; its tensors are then
+    mapped and not read until they are used."""
+    if config.cache is None:
+        return _made(db, cutoff=cutoff, config=config)
+    file = config.cache.expanduser() / f"{_name(db, cutoff=cutoff, config=config)}.pt"
+    if not file.exists():
+        _write(_made(db, cutoff=cutoff, config=config), file)
+    return _read(file)
+
+
+def _made(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
+    data = build(db, config=config)
+    shot = snapshot(data, cutoff=cutoff, half_life_days=config.half_life_days, shuffle=config.shuffled)
+    for edge in [edge for edge in shot.edge_types if is_echo(edge)]:
+        del shot[edge]
+    return shot
+
+
+def _name(db: Database, *, cutoff: date, config: GraphConfig) -> str:
+    hashed = hashlib.blake2b(digest_size=16)
+    hashed.update(repr((_code(), str(cutoff), replace(config, cache=None), torch.__version__)).encode())
+    for name, table in db.tables.items():
+        hashed.update(name.encode())
+        with pa.ipc.new_stream(pa.PythonFile(_Hashing(hashed), mode="w"), table.schema) as stream:
+            stream.write_table(table, max_chunksize=1_000_000)
+    return hashed.hexdigest()
+
+
+class _Hashing:
+    """A file that keeps nothing of what is written but its hash."""
+
+    closed = False
+
+    def __init__(self, hashed: Any) -> None:
+        self.hashed = hashed
+
+    def write(self, data: bytes) -> int:
+        self.hashed.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@cache
+def _code() -> str:
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.blake2b(b"".join(source.read_bytes() for source in sources), digest_size=16).hexdigest()
+
+
+def _write(shot: HeteroData, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    plain = {
+        "now": shot.now,
+        "nodes": {kind: (shot[kind].num_nodes, _plain(shot[kind].ids)) for kind in shot.node_types},
+        "edges": {
+            edge: (_parts(shot[edge].adj_t), _parts(shot[edge].transposed), shot[edge].stats)
+            for edge in shot.edge_types
+        },
+    }
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    torch.save(plain, partial)
+    partial.rename(file)
+
+
+def _read(file: Path) -> HeteroData:
+    plain = torch.load(file, mmap=True, weights_only=True)
+    shot = HeteroData(now=plain["now"])
+    for kind, (number, ids) in plain["nodes"].items():
+        shot[kind].ids = ids.numpy() if isinstance(ids, Tensor) else np.array(ids, dtype=object)
+        shot[kind].num_nodes = number
+    for edge, (adj_t, transposed, stats) in plain["edges"].items():
+        shot[edge].adj_t, shot[edge].transposed, shot[edge].stats = csr(*adj_t), csr(*transposed), stats
+    return shot
+
+
+def _plain(ids: np.ndarray) -> "Tensor | list[str]":
+    return torch.from_numpy(ids) if np.issubdtype(ids.dtype, np.integer) else ids.tolist()
+
+
+def _parts(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
+    return matrix.crow_indices(), matrix.col_indices(), matrix.values(), tuple(matrix.shape)
