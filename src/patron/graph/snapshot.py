@@ -6,6 +6,8 @@ Jaccard index, and rows are normalised, so that `adj_t @ x` is a weighted mean a
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
@@ -152,7 +154,8 @@ def _stats(known: _Known, *, size: int) -> Tensor:
 
 
 def _mean_csr(row: Tensor, col: Tensor, weight: Tensor, *, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    merged = torch.sparse_coo_tensor(torch.stack([row, col]), weight.to(torch.float64), size).coalesce()
+    with _quiet():
+        merged = torch.sparse_coo_tensor(torch.stack([row, col]), weight.to(torch.float64), size).coalesce()
     (row, col), value = merged.indices(), merged.values()
     total = torch.zeros(size[0], dtype=torch.float64).index_add_(0, row, value)
     mean, turned = (value / total[row]).to(torch.float32), torch.argsort(col, stable=True)
@@ -169,6 +172,12 @@ def _csr(row: Tensor, col: Tensor, value: Tensor, *, size: tuple[int, int]) -> T
 
 def csr(start: Tensor, col: Tensor, value: Tensor, size: tuple[int, ...]) -> Tensor:
     """The CSR matrix of these rows."""
+    with _quiet():
+        return torch.sparse_csr_tensor(start, col, value, size)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse (CSR tensor support|invariant checks)")  # advice, not trouble
-        return torch.sparse_csr_tensor(start, col, value, size)
+        yield

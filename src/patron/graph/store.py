@@ -11,10 +11,8 @@ from dataclasses import replace
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -46,32 +44,8 @@ def _made(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
 
 
 def _name(db: Database, *, cutoff: date, config: GraphConfig) -> str:
-    hashed = hashlib.blake2b(digest_size=16)
-    hashed.update(repr((_code(), str(cutoff), replace(config, cache=None), torch.__version__)).encode())
-    for name, table in db.tables.items():
-        hashed.update(name.encode())
-        with pa.ipc.new_stream(pa.PythonFile(_Hashing(hashed), mode="w"), table.schema) as stream:
-            stream.write_table(table, max_chunksize=1_000_000)
-    return hashed.hexdigest()
-
-
-class _Hashing:
-    """A file that keeps nothing of what is written but its hash."""
-
-    closed = False
-
-    def __init__(self, hashed: Any) -> None:
-        self.hashed = hashed
-
-    def write(self, data: bytes) -> int:
-        self.hashed.update(data)
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
+    made_of = (db.fingerprint, str(cutoff), replace(config, cache=None), _code(), torch.__version__)
+    return hashlib.blake2b(repr(made_of).encode(), digest_size=16).hexdigest()
 
 
 @cache
