@@ -11,8 +11,8 @@ from patron.serving.score import ScoreConfig, score
 
 def main(config: ScoreConfig) -> None:
     written = score(config)
-    print(written.scores.head(10).to_string(index=False))
-    print(f"{len(written.scores)} customers: {written.parquet} and {written.csv}")
+    print(written.best.to_string(index=False))
+    print(f"{written.customers} customers: {' and '.join(map(str, written.paths))}")
 
 
 if __name__ == "__main__":

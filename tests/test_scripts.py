@@ -17,9 +17,12 @@ import pytest
 import torch
 from newcomer import EXPERIMENT, ROOT, SHARED, SMALL, Said, Shell, read_csv, write_experiment, write_shop
 
+from patron.estimators import LightGBM
 from patron.estimators.base import QUANTILES
 from patron.evaluation.evaluate import COLUMNS
 from patron.evaluation.metrics import METRICS
+from patron.tables.database import Database
+from patron.task.ltv import TaskTable
 
 SCORES = ["customer_id", "cutoff", "ltv_mean", "ltv_median", *QUANTILES, "rank", "decile"]
 README = "# My shop\n\nbefore\n<!-- results:my_shop:begin -->\nold table\n<!-- results:my_shop:end -->\nafter\n"
@@ -184,6 +187,44 @@ def test_scores_at_the_test_cutoff_are_the_predictions_that_were_tested(
     for column in ("ltv_mean", "ltv_median", *QUANTILES):
         np.testing.assert_array_equal(both[f"{column}_x"], both[f"{column}_y"])
     assert both.sort_values("rank")["rank_score"].is_monotonic_decreasing
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "gnn"])
+def test_scores_in_parts_are_the_same(shell: Shell, name: str, tmp_path: Path) -> None:
+    asked = [f"run={shell.here / 'runs' / 'my_shop' / f'{name}-seed0'}", "cutoff=2021-03-01"]
+    whole = shell("score", *asked, f"out={tmp_path}/whole")
+    parts = shell("score", *asked, f"out={tmp_path}/parts", "parts=3")
+    assert (whole.code, parts.code) == (0, 0), parts.err
+    assert files(tmp_path / "parts") == {"scores_2021-03-01"} | {
+        f"scores_2021-03-01/part-0000{k}.parquet" for k in range(3)
+    }
+    one, three = pd.read_parquet(tmp_path / "whole" / "scores_2021-03-01.parquet"), pd.read_parquet(tmp_path / "parts")
+    pd.testing.assert_frame_equal(three.sort_values("rank", ignore_index=True), one, rtol=1e-9)
+    assert whole.out.splitlines()[:11] == parts.out.splitlines()[:11]
+
+
+def test_scoring_goes_on_where_it_was_stopped(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the third of four parts; then two parts are predicted, and the scores are those of one go."""
+    asked = ["run=runs/my_shop/lightgbm-seed0", "cutoff=2021-03-01", "parts=4"]
+    predict, seen = LightGBM.predict, []
+
+    def stops(self: LightGBM, db: Database, *, rows: TaskTable) -> pd.DataFrame:
+        seen.append(len(rows))
+        if len(seen) == 3:
+            raise OSError("the machine went down")
+        return predict(self, db, rows=rows)
+
+    monkeypatch.setattr(LightGBM, "predict", stops)
+    shell("score", *asked, f"out={tmp_path}/stopped").refused("the machine went down")
+    left = files(tmp_path / "stopped" / "scores_2021-03-01.parts")
+    assert left == {"made_of.json", "part-00000.parquet", "part-00001.parquet"}
+    other = shell("score", *asked, "parts=5", f"out={tmp_path}/stopped")
+    other.refused("holds parts of other scores", "remove it")
+    assert shell("score", *asked, f"out={tmp_path}/stopped").code == 0
+    assert len(seen) == 3 + 2
+    assert shell("score", *asked, f"out={tmp_path}/whole").code == 0
+    stopped, whole = (pd.read_parquet(tmp_path / name) for name in ("stopped", "whole"))
+    pd.testing.assert_frame_equal(stopped, whole)
 
 
 def test_newer_tables_of_the_same_schema_are_scored(shell: Shell, tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Scores: what each customer is expected to spend after a cutoff, by an estimator that has been fitted."""
 
+import hashlib
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config, load
@@ -17,36 +19,41 @@ from patron.estimators import BTYD, GNN, RFM, BoostedGNN, Estimator, LastWindow,
 from patron.estimators.base import QUANTILES
 from patron.pipeline import load_database
 from patron.run import RunFolder
+from patron.serving.parts import Parts, write_parquet
 from patron.tables.database import Database
 from patron.task.ltv import population
 
 log = logging.getLogger("patron")
+BEST = 10
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class ScoreConfig:
-    """`data` overrides the run's own data, for newer tables of the same schema. `out` null: the folder `run/scores`."""
+    """`data` overrides the run's own data, for newer tables of the same schema. `out` null: the folder `run/scores`.
+    More than one of `parts`: so many Parquet files in a folder, written one by one."""
 
     run: Path
     cutoff: date
     data: Mapping[str, Any]
     out: Path | None
+    parts: Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class Written:
-    """The scores and where they are."""
+    """How many customers have scores, the ten best of them, and where all are."""
 
-    scores: pd.DataFrame
-    parquet: Path
-    csv: Path
+    customers: int
+    best: pd.DataFrame
+    paths: tuple[Path, ...]
 
 
 def score(config: ScoreConfig) -> Written:
     """Score the task's population at the cutoff: expected spend, median, 80 % interval, rank and decile (1 is best).
 
-    Writes `scores_<cutoff>.parquet` and `.csv`, each complete or not at all. Raises ValueError for a run that is not
-    done, and for a cutoff after the last order's day.
+    Writes `scores_<cutoff>.parquet` and `.csv`, or in several parts the folder `scores_<cutoff>` of Parquet files, each
+    complete or not at all; parts that a stopped run has left are not predicted again. Raises ValueError for a run that
+    is not done, and for a cutoff after the last order's day.
     """
     folder = RunFolder(config.run)
     stored = folder.config()
@@ -57,8 +64,13 @@ def score(config: ScoreConfig) -> Written:
     _require_known(db, config.cutoff)
     rows = population(db, cutoff=config.cutoff, config=experiment.task)
     estimator = _load(next(iter(experiment.estimators.values())).name, config.run)
-    scores = _ranked(estimator.predict(db.only(experiment.tables).upto(config.cutoff), rows=rows))
-    return _write(scores, config.out or config.run / "scores", cutoff=config.cutoff)
+    past, out = db.only(experiment.tables).upto(config.cutoff), config.out or config.run / "scores"
+    if config.parts == 1:
+        return _write(_ranked(estimator.predict(past, rows=rows)), out, cutoff=config.cutoff)
+    made_of = {"estimator": _hash(config.run / "estimator.joblib"), "tables": past.fingerprint}
+    parts = Parts(out / f"scores_{config.cutoff}.parts", rows, config.parts, made_of)
+    parts.write(estimator, past)
+    return _assembled(parts, out / f"scores_{config.cutoff}")
 
 
 def _load(name: str, run: Path) -> Estimator:
@@ -78,19 +90,47 @@ def _require_known(db: Database, cutoff: date) -> None:
         )
 
 
+def _hash(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "blake2b").hexdigest()
+
+
 def _ranked(predictions: pd.DataFrame) -> pd.DataFrame:
-    rank = predictions["rank_score"].rank(ascending=False, method="first").astype(int)
-    decile = np.ceil(10 * rank / len(rank)).astype(int)
+    rank = _ranks(predictions["rank_score"])
+    return _scores(predictions, rank=rank, among=len(rank)).sort_values("rank", ignore_index=True)
+
+
+def _ranks(score: pd.Series) -> np.ndarray:
+    return score.rank(ascending=False, method="first").to_numpy(dtype=np.int64)
+
+
+def _scores(predictions: pd.DataFrame, *, rank: np.ndarray, among: int) -> pd.DataFrame:
     kept = predictions[["customer_id", "cutoff", "ltv_mean", "ltv_median", *QUANTILES, "p_active"]]
-    return kept.assign(rank=rank, decile=decile).sort_values("rank", ignore_index=True)
+    return kept.assign(rank=rank, decile=np.ceil(10 * rank / among).astype(int))
 
 
 def _write(scores: pd.DataFrame, folder: Path, *, cutoff: date) -> Written:
     folder.mkdir(parents=True, exist_ok=True)
-    written = Written(scores, folder / f"scores_{cutoff}.parquet", folder / f"scores_{cutoff}.csv")
-    for path, write in ((written.parquet, scores.to_parquet), (written.csv, scores.to_csv)):
-        partial = path.with_name(path.name + ".partial")
-        write(partial, index=False)
-        partial.rename(path)
-    log.info("scored %d customers at %s: %s, %s", len(scores), cutoff, written.parquet, written.csv)
-    return written
+    parquet, csv = (folder / f"scores_{cutoff}.{kind}" for kind in ("parquet", "csv"))
+    write_parquet(scores, parquet)
+    partial = csv.with_name(csv.name + ".partial")
+    scores.to_csv(partial, index=False)
+    partial.rename(csv)
+    log.info("scored %d customers at %s: %s, %s", len(scores), cutoff, parquet, csv)
+    return Written(len(scores), scores.head(BEST), (parquet, csv))
+
+
+def _assembled(parts: Parts, folder: Path) -> Written:
+    # A rank is among all customers, so it comes when all parts are there; of the others one is held at a time.
+    rank, partial, best = _ranks(pd.Series(parts.rank_scores())), folder.with_name(folder.name + ".partial"), []
+    for left in (partial, folder):
+        shutil.rmtree(left, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for k, (at, predictions) in enumerate(parts):
+        scores = _scores(predictions, rank=rank[at], among=len(rank)).sort_values("rank", ignore_index=True)
+        scores.to_parquet(partial / f"part-{k:05d}.parquet", index=False)
+        best.append(scores.head(BEST))
+    partial.rename(folder)
+    parts.remove()
+    log.info("scored %d customers: %s, %d parts", len(rank), folder, parts.number)
+    return Written(len(rank), pd.concat(best).sort_values("rank", ignore_index=True).head(BEST), (folder,))
