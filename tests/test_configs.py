@@ -207,7 +207,13 @@ def test_own_files_have_their_keys_named() -> None:
 
 def test_interpolation_and_missing_values_name_their_key() -> None:
     composed_ = OmegaConf.create(
-        {"run": "${nowhere.at.all}", "cutoff": "???", "data": {"path": "${oc.env:NO_SUCH_VARIABLE}"}, "out": "${cutof}"}
+        {
+            "run": "${nowhere.at.all}",
+            "cutoff": "???",
+            "data": {"path": "${oc.env:NO_SUCH_VARIABLE}"},
+            "out": "${cutof}",
+            "parts": 1,
+        }
     )
     with pytest.raises(ConfigError) as caught:
         load(composed_, schema=ScoreConfig)
