@@ -13,6 +13,7 @@ from patron.graph.coshopper import CoShopperConfig, co_shoppers
 from patron.reporting.speed import slopes, speed_figure
 from patron.speed.coshoppers import by_duckdb, by_scipy, purchases
 from patron.speed.measure import measured
+from patron.speed.opponents import opponents
 from patron.speed.stages import SpeedConfig, measure
 
 
@@ -49,6 +50,28 @@ def test_time_and_memory_of_a_call() -> None:
     assert 30 < found.added_mb < 200
     assert found.peak_mb > found.added_mb
     assert measured(lambda: None).added_mb < 20
+
+
+def test_patrons_kernels_beside_others() -> None:
+    """On small sizes: all say the same, whoever is faster, and a ratio is theirs over ours."""
+    few = "{customers: 300, products: 60, purchases: 2000, zipf: 0.8}"
+    words = [f"opponents.{name}={few}" for name in ("few", "many", "edges")]
+    config = load(composed("bench_speed", *words, "opponents.repeats=1", "opponents.seeds=16"), schema=SpeedConfig)
+    found = opponents(config.opponents)
+    rivals = [
+        "scipy, in chunks",
+        "DuckDB self-join",
+        "none",
+        "making them anew",
+        "PyG SAGEConv(edge_index)",
+        "none",
+        "none",
+    ]
+    assert found["opponent"].tolist() == rivals
+    assert found["max_difference"].max() < 1e-5
+    alone = found["opponent"] == "none"
+    assert (found["ratio"].isna() == alone).all()
+    np.testing.assert_allclose(found["ratio"], found["opponent_seconds"] / found["patron_seconds"])
 
 
 def test_every_stage_of_the_way_is_measured_at_every_size(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def of_trees(batch: HeteroData, shot: HeteroData, *, half_life_days: float) -> H
         assert age is None or len(age) == 0 or int(age.min()) >= 0, f"{edge}: an edge is later than its seed"
         known = _known(batch, edge, age=age, half_life_days=half_life_days)
         size = (trees[target].num_nodes, trees[source].num_nodes)
-        trees[edge].adj_t, trees[edge].transposed = _mean_csr(known.target, known.source, known.weight, size=size)
+        trees[edge].adj_t, trees[edge].transposed = mean_csr(known.target, known.source, known.weight, size=size)
         trees[edge].stats = shot[edge].stats[batch[target].n_id]
     return trees
 
@@ -137,7 +137,7 @@ def _last(source: Tensor, time: Tensor, target: Tensor) -> Tensor:
 
 
 def _add(shot: HeteroData, edge: EdgeType, known: _Known, *, size: tuple[int, int]) -> None:
-    shot[edge].adj_t, shot[edge].transposed = _mean_csr(known.target, known.source, known.weight, size=size)
+    shot[edge].adj_t, shot[edge].transposed = mean_csr(known.target, known.source, known.weight, size=size)
     shot[edge].stats = _stats(known, size=size[0])
 
 
@@ -153,7 +153,9 @@ def _stats(known: _Known, *, size: int) -> Tensor:
     return torch.stack(columns, dim=1).log1p().to(torch.float32)
 
 
-def _mean_csr(row: Tensor, col: Tensor, weight: Tensor, *, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def mean_csr(row: Tensor, col: Tensor, weight: Tensor, *, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Weighted means of what edges [E] bring, as CSR [targets, sources] with rows that sum to 1, and its transpose.
+    Edges between the same two become one."""
     with _quiet():
         merged = torch.sparse_coo_tensor(torch.stack([row, col]), weight.to(torch.float64), size).coalesce()
     (row, col), value = merged.indices(), merged.values()

@@ -23,6 +23,7 @@ from patron.features.asof import customer_features, specify
 from patron.graph.build import build as build_graph
 from patron.graph.snapshot import snapshot
 from patron.speed.measure import measured
+from patron.speed.opponents import OpponentsConfig
 from patron.tables.database import Database
 from patron.tables.read import FilesConfig, TableConfig, read_files
 from patron.tables.validate import validate
@@ -36,9 +37,11 @@ T = TypeVar("T")
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SpeedConfig(Config):
-    """An experiment on a world, made in each of these `sizes` (customers); figures go to `results`."""
+    """An experiment on a world, made in each of these `sizes` (customers); figures go to `results`. And how large the
+    comparisons with others are."""
 
     sizes: Annotated[tuple[int, ...], Field(min_length=1)]
+    opponents: OpponentsConfig
     results: Path
 
 
