@@ -18,7 +18,7 @@ def main(config: SweepConfig) -> None:
     results = stress(config)
     table = stressed(results)
     title = f"{config.name}: what a factor on all rates from the test cutoff on does to predictions"
-    Console().print(stress_table(table, title=title))
+    Console(width=max(Console().width, 140)).print(stress_table(table, title=title))
     written = write_results(results, name=config.name, folder=config.results, readme=None)
     for path in [*written, save(stress_figure(table, title=title), config.results / f"{config.name}.png")]:
         print(f"wrote {path}")
