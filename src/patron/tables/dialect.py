@@ -1,8 +1,9 @@
 """The SQL of patron, written for DuckDB, in the dialect of Spark: one text, transpiled by sqlglot.
 
 Where a word means something else in Spark, it becomes what it means in DuckDB: DATE_DIFF('second', …) is a difference
-of whole seconds, whatever follows them; a regular expression matches the whole text. Values stand in the text as
-literals: a naive time that is handed over as a value would be shifted by the time zone of this process.
+of whole seconds, whatever follows them; a regular expression matches the whole text; a float becomes a DECIMAL by
+rounding x * 10^scale, where Spark would round the shortest text of x. Values stand in the text as literals: a naive
+time that is handed over as a value would be shifted by the time zone of this process.
 """
 
 from collections.abc import Mapping
@@ -23,8 +24,9 @@ def to_spark(sql: str, *, params: Mapping[str, Any], tables: Mapping[str, str]) 
 
     tree = sqlglot.parse_one(sql, read="duckdb")
     _rename(tree, tables)
-    filled = tree.transform(lambda node: _filled(node, params))
-    return filled.transform(_in_spark).sql(dialect="spark", comments=False)
+    for node in reversed([*tree.walk()]):  # what stands inside goes first
+        node.replace(_in_spark(node, params))
+    return tree.sql(dialect="spark", comments=False)
 
 
 def _rename(tree: "exp.Expr", tables: Mapping[str, str]) -> None:
@@ -39,16 +41,14 @@ def _rename(tree: "exp.Expr", tables: Mapping[str, str]) -> None:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
 
 
-def _filled(node: "exp.Expr", params: Mapping[str, Any]) -> "exp.Expr":
-    from sqlglot import exp
-
-    return _literal(params[node.name]) if isinstance(node, exp.Parameter | exp.Placeholder) else node
-
-
-def _in_spark(node: "exp.Expr") -> "exp.Expr":
+def _in_spark(node: "exp.Expr", params: Mapping[str, Any]) -> "exp.Expr":
     from sqlglot import exp
 
     match node:
+        case exp.Parameter() | exp.Placeholder():
+            return _literal(params[node.name])
+        case exp.Cast() if node.to.this == exp.DType.DECIMAL and node.to.expressions:
+            return _decimal(node)
         case exp.DateDiff() if str(node.args["unit"]).strip("'").lower() == "second":
             return exp.Paren(this=exp.Sub(this=_second(node.this), expression=_second(node.expression)))
         case exp.RegexpFullMatch():
@@ -72,3 +72,13 @@ def _second(time: "exp.Expr") -> "exp.Expr":
     from sqlglot import exp
 
     return exp.func("UNIX_SECONDS", exp.cast(time.copy(), "TIMESTAMPLTZ"))
+
+
+def _decimal(cast: "exp.Cast") -> "exp.Expr":
+    # Exact below 2^53 units.
+    from sqlglot import exp
+
+    precision, scale = (int(size.name) for size in cast.to.expressions)
+    units = exp.func("ROUND", exp.cast(cast.this.copy(), "DOUBLE") * exp.Literal.number(f"1e{scale}"))
+    unit = exp.cast(exp.Literal.string(f"1e-{scale}"), f"DECIMAL({scale}, {scale})")
+    return exp.cast(exp.cast(units, f"DECIMAL({precision}, 0)") * unit, f"DECIMAL({precision}, {scale})")

@@ -36,17 +36,17 @@ _INTEGERS = ("tinyint", "smallint", "int", "bigint")
 def session(name: str) -> "SparkSession":
     """The session of this process, or a new one called `name`: what spark-submit says of it holds. Its times are UTC.
 
-    Raises ImportError, with the mend, where pyspark is not installed.
+    Raises ValueError, with the mend, where pyspark is not installed.
     """
     builder = pyspark("sql").SparkSession.builder.appName(name)
     return builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
 
 
 def pyspark(module: str) -> ModuleType:
-    """`pyspark.<module>`. Raises ImportError, with the mend, where Spark or what transpiles for it is not installed."""
+    """`pyspark.<module>`. Raises ValueError, with the mend, where Spark or what transpiles for it is not installed."""
     missing = [package for package in ("pyspark", "sqlglot") if find_spec(package) is None]
     if missing:
-        raise ImportError(f"Python package {' and '.join(missing)} is not installed; pip install 'patron[spark]'")
+        raise ValueError(f"Python package {' and '.join(missing)} is not installed; pip install 'patron[spark]'")
     return import_module(f"pyspark.{module}")
 
 
