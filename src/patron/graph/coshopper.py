@@ -191,7 +191,7 @@ def _certificate(
     # True at a customer whose unseen candidates, all of cosine <= c_min and so of J <= c_min / (2 - c_min), stay out
     # of its top K.
     returned = np.diff(cosines.indptr)
-    smallest = np.full(len(targets), np.inf)
+    smallest = np.ones(len(targets))  # of whom nobody is like it too, whose answer is complete
     np.minimum.at(smallest, np.repeat(np.arange(len(targets)), returned), cosines.data)
     full = np.bincount(edges.target, minlength=n) >= top_k
     np.minimum.at(kth := np.full(n, np.inf), edges.target, edges.jaccard)

@@ -61,22 +61,18 @@ def _in_blocks(pairs: "DataFrame", *, config: CoShopperConfig, blocks: int) -> "
     sql, window = pyspark("sql.functions"), pyspark("sql.window").Window
     block = sql.pmod(sql.xxhash64("customer_id"), sql.lit(blocks)).alias("block")
     rare = pairs if config.max_popularity is None else _rare(pairs, share=config.max_popularity)
-    placed = rare.select("customer_id", "product_id", block)
     other = pairs.sparkSession.range(blocks).toDF("other")
-    targets, sources = (
-        placed.crossJoin(other).withColumnsRenamed({"block": mine, "other": its}).groupBy("of", "among")
-        for mine, its in (("of", "among"), ("among", "of"))
-    )
+    placed = rare.select("customer_id", "product_id", block).crossJoin(other)
+    targets = placed.toDF("target", "product", "of", "among").groupBy("of", "among")
+    sources = placed.toDF("source", "product", "among", "of").groupBy("of", "among")
     counted = replace(config, max_popularity=None)  # a block does not know how popular a product is
 
     def edges_of(target: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
-        both = pd.concat([target, source])
-        baskets = Baskets.of(both["customer_id"], both["product_id"])
-        ends = (baskets.customers.get_indexer(pd.Index(end["customer_id"].unique())) for end in (target, source))
-        of, among = (np.sort(end) for end in ends)
-        return _named(
-            co_shoppers(baskets.bought, config=counted, threads=1, targets=of, sources=among), baskets.customers
-        )
+        ends = target["target"], source["source"]
+        baskets = Baskets.of(pd.concat(ends), pd.concat([target["product"], source["product"]]))
+        of, among = (np.sort(baskets.customers.get_indexer(pd.Index(end.unique()))) for end in ends)
+        found = co_shoppers(baskets.bought, config=counted, threads=1, targets=of, sources=among)
+        return _named(found, baskets.customers)
 
     found = targets.cogroup(sources).applyInPandas(edges_of, _schema(pairs))
     place = sql.row_number().over(window.partitionBy("target").orderBy(sql.desc("jaccard"), "source"))
