@@ -225,7 +225,7 @@ def labelled(db: Tables, *, cutoff: date, config: TaskConfig) -> TaskTable:
     if config.asked is not None and config.horizons:
         raise ValueError("a query with windows of its own has no other horizons; write task.horizons=[]")
     closes = config.horizon.after(cutoff)
-    _require_closed(db, cutoff=cutoff, closes=closes)
+    require_closed(db, cutoff=cutoff, config=config)
     rows = population(db, cutoff=cutoff, config=config)
     raw = _raw(db, rows=rows, start=cutoff, end=closes)
     labels = {"label": raw.clip(min=0.0)}
@@ -313,7 +313,9 @@ def _is_closed(db: Tables, closes: date) -> bool:
     return closes <= known and back(closes, 1) <= read
 
 
-def _require_closed(db: Tables, *, cutoff: date, closes: date) -> None:
+def require_closed(db: Tables, *, cutoff: date, config: TaskConfig) -> None:
+    """Raises ValueError if the label window of `cutoff` is still open in `db`."""
+    closes = config.horizon.after(cutoff)
     if not _is_closed(db, closes):
         end = min(db.known_until or date.max, db.read_until or db.last_day)
         raise ValueError(
