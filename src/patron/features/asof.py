@@ -20,7 +20,7 @@ from patron.features.purchases import divide, purchases
 from patron.features.spec import FeatureConfig, FeatureSpec, specify
 from patron.features.touches import campaigns, external, interactions, loyalty, order_events, return_reasons
 from patron.features.twohop import buyers_of_products, twohop
-from patron.tables.database import Database
+from patron.tables.engine import Tables
 from patron.task.ltv import TaskTable
 
 __all__ = [
@@ -56,7 +56,7 @@ BLOCKS: Mapping[Block, tuple[Group, ...]] = {
 
 
 def customer_features(
-    db: Database, *, cutoff: date, spec: FeatureSpec, groups: Sequence[Group] | None = None
+    db: Tables, *, cutoff: date, spec: FeatureSpec, groups: Sequence[Group] | None = None
 ) -> pd.DataFrame:
     """One row a customer known at `cutoff`, sorted by the index `customer_id`; columns float64 or text, of `groups`,
     by default those of the spec.
@@ -72,12 +72,12 @@ def customer_features(
 
 
 @lru_cache(maxsize=512)
-def _block(db: Database, cutoff: date, spec: FeatureSpec, block: Block) -> pd.DataFrame:
+def _block(db: Tables, cutoff: date, spec: FeatureSpec, block: Block) -> pd.DataFrame:
     return block(Moment(db, cutoff, spec))
 
 
 @lru_cache(maxsize=64)
-def product_features(db: Database, *, cutoff: date, spec: FeatureSpec, key: str) -> pd.DataFrame:
+def product_features(db: Tables, *, cutoff: date, spec: FeatureSpec, key: str) -> pd.DataFrame:
     """One row a product (or category: `key="category_id"`) sold by `cutoff`, sorted by the index `key`; columns
     float64, and the texts that describe it; of a product also how its buyers did."""
     moment = Moment(db, cutoff, spec)
@@ -95,12 +95,12 @@ def product_features(db: Database, *, cutoff: date, spec: FeatureSpec, key: str)
 
 
 @lru_cache(maxsize=64)
-def order_features(db: Database, *, cutoff: date) -> pd.DataFrame:
+def order_features(db: Tables, *, cutoff: date) -> pd.DataFrame:
     """One row an order known at `cutoff`, sorted by the index `order_id`; columns float64, the age in days."""
     return run(db, "order_nodes", cutoff=cutoff).set_index("order_id").astype(np.float64)
 
 
-def design(db: Database, *, rows: TaskTable, spec: FeatureSpec, groups: Sequence[Group] | None = None) -> pd.DataFrame:
+def design(db: Tables, *, rows: TaskTable, spec: FeatureSpec, groups: Sequence[Group] | None = None) -> pd.DataFrame:
     """The customer features of every row, in the order of `rows`: [n] rows. Each cutoff sees the database as it was
     then.
 

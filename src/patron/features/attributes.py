@@ -25,7 +25,7 @@ def described(moment: Moment, table: str, *, columns: tuple[TypedColumn, ...]) -
     Numbers and ages are float64, categories text; what is no number, no date or infinite is missing. Raises ValueError
     for a column that this database lacks, though it was there when the columns were chosen.
     """
-    if lost := [column.name for column in columns if column.name not in moment.db[table].column_names]:
+    if lost := [column.name for column in columns if column.name not in moment.db.schema(table).names]:
         raise ValueError(f"table {table} has no columns {lost}, from which the estimator has learned; add them")
     key, prefix = TABLES[table].key, {"customers": "customer", "products": "product", "categories": "category"}[table]
     chosen = [f"{_sql(column)} AS {quoted(_name(column, prefix))}" for column in columns]

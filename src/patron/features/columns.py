@@ -17,8 +17,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from patron.tables.database import Database
-from patron.tables.engine import query
+from patron.tables.engine import Tables, query
 from patron.tables.personal import LOOKS_LIKE_EMAIL, LOOKS_LIKE_PHONE, is_personal
 from patron.tables.schema import TABLES
 
@@ -55,13 +54,13 @@ def settings(columns: Mapping[str, Mapping[str, Kind]]) -> Settings:
 
 
 @lru_cache(maxsize=64)
-def typed_columns(db: Database, *, chosen: Settings) -> tuple[TypedColumn, ...]:
+def typed_columns(db: Tables, *, chosen: Settings) -> tuple[TypedColumn, ...]:
     """Every column of `db` that holds a value, with its kind: as `chosen`, else as inferred. Logs the table of them,
     once for a database.
 
     Raises ValueError for a chosen column that is not there, and for an id or personal field that was to be used.
     """
-    found = tuple(column for name in db.tables for column in _of_table(db, name))
+    found = tuple(column for name in TABLES for column in _of_table(db, name))
     given = {(table, name): kind for table, name, kind in chosen}
     _check(db, found, given)
     typed = tuple(TypedColumn(c.table, c.name, given.get((c.table, c.name), c.kind)) for c in found)
@@ -87,14 +86,11 @@ class _Seen:
     integers: int
 
 
-def _of_table(db: Database, table: str) -> Iterator[TypedColumn]:
-    types = {name: db[table].schema.field(name).type for name in db[table].column_names}
-    if db[table].num_rows == 0:
-        return
-    looks = {name: _looks(quoted(name), kind) for name, kind in types.items()}
+def _of_table(db: Tables, table: str) -> Iterator[TypedColumn]:
+    looks = {field.name: _looks(quoted(field.name), field.type) for field in db.schema(table)}
     select = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in looks.items())
     counts = query(db, f"SELECT {select} FROM {table}").to_pylist()[0]
-    for name, seen in ((name, _Seen(db[table].num_rows, *numbers)) for name, numbers in counts.items()):
+    for name, seen in ((name, _Seen(*numbers)) for name, numbers in counts.items()):
         if seen.known:
             yield TypedColumn(table, name, _kind(table, name, seen))
 
@@ -115,7 +111,7 @@ def _looks(name: str, kind: pa.DataType) -> str:
 
 def _counted(name: str, known: str, tests: list[str]) -> str:
     numbers = [f"COUNT(*) FILTER (WHERE ({known}) AND ({test}))" for test in tests]
-    return f"[COUNT(*) FILTER (WHERE {known}), COUNT(DISTINCT {name}), {', '.join(numbers)}]"
+    return f"[COUNT(*), COUNT(*) FILTER (WHERE {known}), COUNT(DISTINCT {name}), {', '.join(numbers)}]"
 
 
 def _kind(table: str, name: str, seen: _Seen) -> Kind:
@@ -152,11 +148,11 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(plain) or pa.types.is_large_string(plain) or pa.types.is_string_view(plain)
 
 
-def _check(db: Database, found: tuple[TypedColumn, ...], given: Mapping[tuple[str, str], Kind]) -> None:
+def _check(db: Tables, found: tuple[TypedColumn, ...], given: Mapping[tuple[str, str], Kind]) -> None:
     inferred = {(column.table, column.name): column.kind for column in found}
     for (table, name), kind in given.items():
-        if name not in db[table].column_names:
-            there = ", ".join(db[table].column_names)
+        if name not in db.schema(table).names:
+            there = ", ".join(db.schema(table).names)
             raise ValueError(f"features.columns.{table}.{name}: table {table} has no such column; it has {there}")
         if (own := inferred.get((table, name), kind)) in ("id", "personal") and own != kind:
             raise ValueError(

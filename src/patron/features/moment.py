@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache, cached_property
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +13,24 @@ import pyarrow as pa
 
 from patron.days import midnight
 from patron.features.spec import FeatureSpec, history_days
-from patron.tables.database import Database
-from patron.tables.engine import query
+from patron.tables.engine import Tables, query
 
 
 @dataclass(frozen=True)
 class Moment:
     """`db` must end at `cutoff`: AssertionError otherwise."""
 
-    db: Database
+    db: Tables
     cutoff: date
     spec: FeatureSpec
 
     def __post_init__(self) -> None:
         require_end(self.db, self.cutoff)
 
-    @cached_property
+    @property
     def customers(self) -> pd.Index:
         """The customers known, sorted; named `customer_id`."""
-        return pd.Index(self.db["customers"]["customer_id"].to_pandas(), name="customer_id").sort_values()
+        return _customers(self.db)
 
     @property
     def history(self) -> int:
@@ -52,8 +51,14 @@ class Moment:
         return run(self.db, name, cutoff=self.cutoff, tables=tables, **template)
 
 
+@lru_cache(maxsize=64)
+def _customers(db: Tables) -> pd.Index:
+    ids = query(db, "SELECT customer_id FROM customers")["customer_id"]
+    return pd.Index(ids.to_pandas(), name="customer_id").sort_values()
+
+
 def run(
-    db: Database, name: str, *, cutoff: date, tables: Mapping[str, pa.Table] | None = None, **template: Any
+    db: Tables, name: str, *, cutoff: date, tables: Mapping[str, pa.Table] | None = None, **template: Any
 ) -> pd.DataFrame:
     """The result of `sql/name.sql` on a database that ends at the cutoff: AssertionError otherwise."""
     require_end(db, cutoff)
@@ -61,7 +66,7 @@ def run(
     return query(db, sql, cutoff=midnight(cutoff), **(tables or {})).to_pandas()
 
 
-def require_end(db: Database, cutoff: date) -> None:
+def require_end(db: Tables, cutoff: date) -> None:
     """Raises AssertionError unless `db` ends at the cutoff."""
     assert db.known_until == cutoff, f"features at {cutoff} from a database that ends at {db.known_until}"
 

@@ -11,8 +11,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from patron.days import Horizon
 from patron.features.columns import Kind, TypedColumn, settings, typed_columns
 from patron.features.groups import Group
-from patron.tables.database import Database
-from patron.tables.engine import query
+from patron.tables.engine import Tables, query
 from patron.tables.schema import known_tables
 
 NEEDS: Mapping[Group, tuple[str, str]] = {
@@ -80,7 +79,7 @@ class FeatureSpec:
         return tuple(one for one in self.columns if one.table == table and one.used)
 
 
-def specify(db: Database, *, config: FeatureConfig, horizon: Horizon, cutoffs: Sequence[date]) -> FeatureSpec:
+def specify(db: Tables, *, config: FeatureConfig, horizon: Horizon, cutoffs: Sequence[date]) -> FeatureSpec:
     """The columns that `db` supports for a fit at `cutoffs`. Kinds, types and categories are those of the first of
     them."""
     history, first = history_days(db, max(cutoffs)), db.upto(min(cutoffs))
@@ -104,7 +103,7 @@ def specify(db: Database, *, config: FeatureConfig, horizon: Horizon, cutoffs: S
     )
 
 
-def history_days(db: Database, cutoff: date) -> int:
+def history_days(db: Tables, cutoff: date) -> int:
     """Days from the first order to the cutoff, at least 1."""
     return max(1, (cutoff - db.first_day).days)
 
@@ -120,16 +119,14 @@ def _windows_for(days: int, *, candidates: Sequence[int], history: int) -> tuple
     return tuple(w for w in sorted({*others, days}) if w <= history) or (history,)
 
 
-def _top_categories(db: Database, *, number: int) -> tuple[str | int, ...]:
+def _top_categories(db: Tables, *, number: int) -> tuple[str | int, ...]:
     sql = """
         SELECT p.category_id FROM order_items i JOIN products p USING (product_id) WHERE p.category_id IS NOT NULL
         GROUP BY p.category_id ORDER BY SUM(CAST(i.amount AS DECIMAL(18, 4))) DESC, p.category_id LIMIT $number"""
     return tuple(query(db, sql, number=number)["category_id"].to_pylist())
 
 
-def _frequent(db: Database, table: str, column: str, *, number: int) -> tuple[str, ...]:
-    if db[table].num_rows == 0:
-        return ()
+def _frequent(db: Tables, table: str, column: str, *, number: int) -> tuple[str, ...]:
     sql = f"""
         SELECT {column} AS word FROM {table} WHERE {column} IS NOT NULL
         GROUP BY {column} ORDER BY COUNT(*) DESC, {column} LIMIT $number"""

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from patron.features.moment import Moment
 from patron.features.purchases import divide
+from patron.tables.engine import query
 from patron.tables.schema import TABLES
 
 
@@ -21,7 +22,8 @@ def order_events(moment: Moment) -> pd.DataFrame:
     days, types = moment.days, moment.spec.event_types
     parts = _by_type(moment, "order_events", "event_type", types=types, windows=(days,))
     count = parts["number"].fillna(0.0)
-    orders = moment.db["orders"]["customer_id"].to_pandas().value_counts().reindex(moment.customers)
+    placed = query(moment.db, "SELECT customer_id, COUNT(*) AS orders FROM orders GROUP BY customer_id").to_pandas()
+    orders = placed.set_index("customer_id")["orders"].reindex(moment.customers)
     usual = (count / moment.history * days).where(count > 0)
     recent = parts[f"number_{days}d"].fillna(0.0) * moment.pace(days)
     made = {

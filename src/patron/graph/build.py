@@ -10,14 +10,13 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch_geometric.data import HeteroData
 
 from patron.days import epoch_seconds
-from patron.graph.coshopper import CoShopperConfig, co_shoppers
+from patron.graph.coshopper import Baskets, CoShopperConfig, co_shoppers
 from patron.graph.edges import EDGES, EdgeType, Relation, Table
 from patron.tables.database import Database
 from patron.tables.engine import query
@@ -91,13 +90,8 @@ def _add_edges(data: HeteroData, edge: EdgeType, rows: pd.DataFrame) -> None:
 
 def _co_shopper_rows(lines: pd.DataFrame, *, config: CoShopperConfig) -> pd.DataFrame:
     # Pairs of customers, from their lines in order of time.
-    customer, customers = pd.factorize(lines["source"], sort=True)
-    product, products = pd.factorize(lines["target"], sort=True)
-    shape = (len(customers), len(products))
-    bought = sp.csr_matrix((np.ones(len(customer), dtype=np.int8), (customer, product)), shape=shape)
-    bought.sum_duplicates()
-    bought.data[:] = 1
-    edges = co_shoppers(bought, config=config)
+    baskets = Baskets.of(lines["source"], lines["target"])
+    edges, customers = co_shoppers(baskets.bought, config=config), baskets.customers
     grown = _last_growth(lines)[np.asarray(customers)].to_numpy()
     known = np.maximum(grown[edges.source], grown[edges.target])
     ends = {"source": customers[edges.source], "target": customers[edges.target]}

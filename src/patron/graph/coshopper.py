@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Self
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
@@ -49,11 +50,40 @@ class CoShoppers:
         return type(self)(self.target[mask], self.source[mask], self.jaccard[mask])
 
 
-def co_shoppers(bought: sp.csr_matrix, *, config: CoShopperConfig, threads: int = 2) -> CoShoppers:
-    """The co-shopper edges of a binary matrix: customers x products, 1 where bought."""
+@dataclass(frozen=True)
+class Baskets:
+    """Who bought what: `bought` is binary, customers x products, its rows in the order of the ids `customers`, which
+    are sorted."""
+
+    bought: sp.csr_matrix
+    customers: pd.Index
+
+    @classmethod
+    def of(cls, customer: pd.Series, product: pd.Series) -> Self:
+        """The ids of buyer and product of every purchase, in any order and any number of times: [purchases]."""
+        row, customers = pd.factorize(customer, sort=True)
+        column, products = pd.factorize(product, sort=True)
+        shape = (len(customers), len(products))
+        bought = sp.csr_matrix((np.ones(len(row), dtype=np.int8), (row, column)), shape=shape)
+        bought.sum_duplicates()
+        bought.data[:] = 1
+        return cls(bought, pd.Index(customers))
+
+
+def co_shoppers(
+    bought: sp.csr_matrix,
+    *,
+    config: CoShopperConfig,
+    threads: int = 2,
+    targets: np.ndarray | None = None,
+    sources: np.ndarray | None = None,
+) -> CoShoppers:
+    """The co-shopper edges of a binary matrix: customers x products, 1 where bought. Of `targets` and from `sources`
+    alone, where they are given: rows of the matrix, the top K are among these sources then."""
     sets = _Sets.of(bought, config=config)
-    everybody = np.flatnonzero(sets.sizes)
-    return _certified(sets, targets=everybody, sources=everybody, config=config, threads=threads)
+    ends = (np.flatnonzero(sets.sizes) if end is None else end[sets.sizes[end] > 0] for end in (targets, sources))
+    target, source = ends
+    return _certified(sets, targets=target, sources=source, config=config, threads=threads)
 
 
 def moved_on(
@@ -161,7 +191,7 @@ def _certificate(
     # True at a customer whose unseen candidates, all of cosine <= c_min and so of J <= c_min / (2 - c_min), stay out
     # of its top K.
     returned = np.diff(cosines.indptr)
-    smallest = np.full(len(targets), np.inf)
+    smallest = np.ones(len(targets))  # of whom nobody is like it too, whose answer is complete
     np.minimum.at(smallest, np.repeat(np.arange(len(targets)), returned), cosines.data)
     full = np.bincount(edges.target, minlength=n) >= top_k
     np.minimum.at(kth := np.full(n, np.inf), edges.target, edges.jaccard)

@@ -46,6 +46,10 @@ class Database:
     def __getitem__(self, name: str) -> pa.Table:
         return self.tables[name]
 
+    def schema(self, table: str) -> pa.Schema:
+        """The columns of a table and their types."""
+        return self.tables[table].schema
+
     def upto(self, cutoff: date) -> "Database":
         """The same database as it was known at `cutoff`: rows with `time <= cutoff`; tables without a time are kept
         whole.
@@ -172,7 +176,7 @@ def _among(values: pa.ChunkedArray, others: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _complete(schema: TableSchema, table: pa.Table | None, *, id_types: Mapping[str, pa.DataType]) -> pa.Table:
-    types = {column.name: id_types.get(_entity(schema, column), ARROW[column.kind]) for column in schema.columns}
+    types = {column.name: id_types.get(entity(schema, column), ARROW[column.kind]) for column in schema.columns}
     if table is None:
         return pa.table({name: pa.array([], kind) for name, kind in types.items()})
     for name in [name for name in types if name not in table.column_names]:
@@ -183,12 +187,13 @@ def _complete(schema: TableSchema, table: pa.Table | None, *, id_types: Mapping[
 def _id_types(tables: Mapping[str, pa.Table]) -> dict[str, pa.DataType]:
     # An absent column or table must still join with those that have rows.
     return {
-        entity: table.schema.field(column.name).type
+        whose: table.schema.field(column.name).type
         for name, table in tables.items()
         for column in TABLES[name].columns
-        if table.num_rows and column.name in table.column_names and (entity := _entity(TABLES[name], column))
+        if table.num_rows and column.name in table.column_names and (whose := entity(TABLES[name], column))
     }
 
 
-def _entity(schema: TableSchema, column: Column) -> str:
+def entity(schema: TableSchema, column: Column) -> str:
+    """The table whose key a column of `schema` holds, its own or another's; empty for what is no id."""
     return column.references or (schema.name if column.name == schema.key else "")

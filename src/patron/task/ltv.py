@@ -30,8 +30,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.days import Horizon, back, midnight
-from patron.tables.database import Database
-from patron.tables.engine import query
+from patron.tables.engine import Tables, query
 from patron.task import pql
 
 Target = Literal["gross", "net", "margin", "orders", "order_value", "churn"]
@@ -207,7 +206,7 @@ GROUP BY o.customer_id ORDER BY o.customer_id
 NEW_DAYS, DORMANT_DAYS = 90, 180  # field note 14
 
 
-def population(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
+def population(db: Tables, *, cutoff: date, config: TaskConfig) -> TaskTable:
     """Every customer whom the rule or the query admits at `cutoff`, with slices: one order, new, dormant, heavy (top
     tenth by spend so far). Who never ordered is in none of them."""
     frame, asked = query(db.upto(cutoff), _HISTORY).to_pandas(), config.asked
@@ -229,13 +228,13 @@ def population(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
     return TaskTable(rows, config.horizon, target=config.target or "")
 
 
-def labelled(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
+def labelled(db: Tables, *, cutoff: date, config: TaskConfig) -> TaskTable:
     """The population at `cutoff` with its target in `(cutoff, cutoff + horizon]`. Raises ValueError if the window is
     still open in `db`; an auxiliary one that is open has NaN."""
     if config.asked is not None and config.horizons:
         raise ValueError("a query with windows of its own has no other horizons; write task.horizons=[]")
     closes = config.horizon.after(cutoff)
-    _require_closed(db, cutoff=cutoff, closes=closes)
+    require_closed(db, cutoff=cutoff, config=config)
     rows = population(db, cutoff=cutoff, config=config)
     raw = _raw(db, rows=rows, start=cutoff, end=closes)
     labels = {"label": raw.clip(min=0.0)}
@@ -244,12 +243,12 @@ def labelled(db: Database, *, cutoff: date, config: TaskConfig) -> TaskTable:
     return replace(rows, frame=rows.frame.assign(**labels), floored=int((raw < 0).sum()))
 
 
-def _auxiliary(db: Database, *, rows: TaskTable, cutoff: date, end: date) -> np.ndarray:
+def _auxiliary(db: Tables, *, rows: TaskTable, cutoff: date, end: date) -> np.ndarray:
     known = _is_closed(db, end)
     return _raw(db, rows=rows, start=cutoff, end=end).clip(min=0.0) if known else np.full(len(rows), np.nan)
 
 
-def _raw(db: Database, *, rows: TaskTable, start: date, end: date) -> np.ndarray:
+def _raw(db: Tables, *, rows: TaskTable, start: date, end: date) -> np.ndarray:
     customers = rows.frame["customer_id"]
     if rows.query is not None:  # its windows say when they end
         return pql.labels(pql.compile(rows.query), db, cutoff=start, customers=customers)
@@ -282,7 +281,7 @@ WITH ordered AS (
 """
 
 
-def outcome(db: Database, *, customers: pd.Series, start: date, end: date, target: str) -> np.ndarray:
+def outcome(db: Tables, *, customers: pd.Series, start: date, end: date, target: str) -> np.ndarray:
     """What each of `customers` did in `(start, end]`, not floored: [n] float64 in their order.
 
     `db` must know the whole window. Raises ValueError for a margin where no product has a cost.
@@ -296,7 +295,7 @@ def outcome(db: Database, *, customers: pd.Series, start: date, end: date, targe
     return found.set_index("customer_id")[target].loc[customers].to_numpy(dtype=np.float64)
 
 
-def last_outcome(db: Database, *, rows: TaskTable) -> np.ndarray:
+def last_outcome(db: Tables, *, rows: TaskTable) -> np.ndarray:
     """What the label of each row would have been in the window that ends at its cutoff, floored at 0: [n] float64.
 
     It reads `db.upto(cutoff)` only. A history shorter than the window is taken as it is.
@@ -309,22 +308,23 @@ def last_outcome(db: Database, *, rows: TaskTable) -> np.ndarray:
     return values.clip(min=0.0)
 
 
-def _require_costs(db: Database) -> None:
-    costs = db["products"]["cost"]
-    if costs.null_count == len(costs):
+def _require_costs(db: Tables) -> None:
+    if query(db, "SELECT COUNT(cost) AS known FROM products")["known"].to_pylist() == [0]:
         raise ValueError(
             f"table products of '{db.name}' has no value in column cost, so there is no margin; map a column to "
             f"products.cost, keep products among `tables`, or choose another task.target"
         )
 
 
-def _is_closed(db: Database, closes: date) -> bool:
+def _is_closed(db: Tables, closes: date) -> bool:
     known, read = db.known_until or date.max, db.read_until or db.last_day
     # Data that end during the last day of the window are taken as complete: shops close before midnight.
     return closes <= known and back(closes, 1) <= read
 
 
-def _require_closed(db: Database, *, cutoff: date, closes: date) -> None:
+def require_closed(db: Tables, *, cutoff: date, config: TaskConfig) -> None:
+    """Raises ValueError if the label window of `cutoff` is still open in `db`."""
+    closes = config.horizon.after(cutoff)
     if not _is_closed(db, closes):
         end = min(db.known_until or date.max, db.read_until or db.last_day)
         raise ValueError(

@@ -20,7 +20,7 @@ from lark import Tree
 from pydantic import AfterValidator
 
 from patron.days import Horizon, midnight
-from patron.tables.database import Database
+from patron.tables.engine import Tables
 from patron.tables.engine import query as run
 from patron.tables.schema import known_tables
 from patron.task.pql_parse import PQLError, meant, parse, parts, start_of
@@ -116,20 +116,20 @@ def _compiles(text: str) -> str:
 PQLText = Annotated[str, AfterValidator(_compiles)]
 
 
-def labels(query: Query, db: Database, *, cutoff: date, customers: pd.Series) -> np.ndarray:
+def labels(query: Query, db: Tables, *, cutoff: date, customers: pd.Series) -> np.ndarray:
     """The value of the query for each of `customers`, not floored: [n] float64 in their order."""
     assert query.label is not None, "a named target has its label in patron.task.ltv"
     found = _run(query.label, db, cutoff=cutoff, asked=pa.table({"customer_id": customers}))
     return found.set_index("customer_id")["label"].loc[customers].to_numpy(dtype=np.float64)
 
 
-def customers(query: Query, db: Database, *, cutoff: date) -> pd.DataFrame:
+def customers(query: Query, db: Tables, *, cutoff: date) -> pd.DataFrame:
     """The `customer_id` of everybody whom the query admits by what was known at the cutoff, in order."""
     assert query.population is not None, "a named target has its population in patron.task.ltv"
     return _run(query.population, db.upto(cutoff), cutoff=cutoff)
 
 
-def _run(statement: Statement, db: Database, *, cutoff: date, **tables: pa.Table) -> pd.DataFrame:
+def _run(statement: Statement, db: Tables, *, cutoff: date, **tables: pa.Table) -> pd.DataFrame:
     bounds = {name: midnight(offset.of(cutoff)) for name, offset in statement.bounds.items()}
     return run(db, statement.sql, **bounds, **tables).to_pandas()
 

@@ -1,4 +1,5 @@
 -- One row a customer with an order: recency, frequency, monetary value, gaps, windows (cutoff - w, cutoff], lagged windows.
+-- An amount is squared as DECIMAL(19, 4) * DECIMAL(18, 4): DuckDB overflows in fewer digits, Spark rounds in more.
 WITH lines AS ({% include "lines.sql" %}),
 per_order AS (
     SELECT customer_id, order_id, MIN(age) AS age, SUM(amount) AS amount, SUM(quantity) AS items, SUM(discount) AS discount, COUNT(*) AS lines
@@ -15,7 +16,7 @@ SELECT customer_id,
        MIN(age) AS recency, MAX(age) AS tenure, COUNT(*) AS orders, COUNT(DISTINCT day) AS days_active,
        CAST(SUM(amount) AS DOUBLE) AS spend, CAST(SUM(items) AS DOUBLE) AS items, CAST(SUM(lines) AS DOUBLE) AS lines,
        CAST(SUM(discount) AS DOUBLE) AS discount,
-       CAST(SUM(amount * amount) AS DOUBLE) AS spend_squared, CAST(MAX(amount) AS DOUBLE) AS amount_max,
+       CAST(SUM(CAST(amount AS DECIMAL(19, 4)) * CAST(amount AS DECIMAL(18, 4))) AS DOUBLE) AS spend_squared, CAST(MAX(amount) AS DOUBLE) AS amount_max,
        CAST(MAX(amount) FILTER (WHERE from_last = 1) AS DOUBLE) AS amount_last,
        CAST(MAX(amount) FILTER (WHERE from_last = 2) AS DOUBLE) AS amount_second_last,
        CAST(MAX(amount) FILTER (WHERE from_first = 1) AS DOUBLE) AS amount_first,
