@@ -256,3 +256,20 @@ def test_only_who_changed_is_looked_at_in_full(rounds: Callable[[], list[int]]) 
     moved_on(first, before, sp.csr_matrix(np.maximum(grown, before.toarray())), config=ALL)
     assert rounds()[0] == 1
     assert len(rounds()) == 2
+
+
+def test_large_baskets_are_compared_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baskets of thousands, all but alike: overlaps that float32 would not tell apart; and the same where it would."""
+    rng = np.random.default_rng(0)
+    bought = sp.csr_matrix((rng.random((12, 9_000)) < 0.9).astype(np.int8))
+    config = CoShopperConfig(threshold=0.1, top_k=3, min_products=1, max_popularity=None)
+    found = co_shoppers(bought, config=config)
+    sets = [set(row.indices) for row in bought]
+    exact = [len(sets[a] & sets[b]) / len(sets[a] | sets[b]) for a, b in zip(found.target, found.source, strict=True)]
+    np.testing.assert_allclose(found.jaccard, exact, rtol=1e-14)
+    small = bought[:, :1_500].tocsr()
+    first = co_shoppers(small, config=config)
+    monkeypatch.setattr("patron.graph.coshopper.MOST_IN_FLOAT32", 0)
+    again = co_shoppers(small, config=config)
+    for name in ("target", "source", "jaccard"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
