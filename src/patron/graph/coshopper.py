@@ -198,10 +198,13 @@ def _certificate(
     # True at a customer whose unseen candidates, all of cosine <= c_min and so of J <= c_min / (2 - c_min), stay out
     # of its top K.
     returned = np.diff(cosines.indptr)
-    smallest = np.ones(len(targets))  # of whom nobody is like it too, whose answer is complete
-    np.minimum.at(smallest, np.repeat(np.arange(len(targets)), returned), cosines.data)
+    some = np.flatnonzero(returned)  # the answer of the others, whom nobody is like, is complete
+    smallest = np.ones(len(targets))
+    if len(some):
+        smallest[some] = np.minimum.reduceat(cosines.data, cosines.indptr[some])
     full = np.bincount(edges.target, minlength=n) >= top_k
-    np.minimum.at(kth := np.full(n, np.inf), edges.target, edges.jaccard)
+    kth = np.full(n, np.inf)
+    kth[edges.target] = edges.jaccard  # in their order: the last one stays
     bound = (1 + SLACK) * smallest / (2 - smallest)
     complete = (returned < top_n) | (top_n >= cosines.shape[1])
     certified = np.zeros(n, dtype=bool)
