@@ -18,7 +18,7 @@ def slopes(found: pd.DataFrame, *, measure: str) -> pd.Series:
 
 def speed_figure(found: pd.DataFrame) -> Figure:
     """Seconds and memory of each stage by number of customers, both axes logarithmic; slopes stand in the legend."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
     for axes, (measure, label) in zip(figure.subplots(1, 2), MEASURES.items(), strict=True):
         steepness = slopes(found, measure=measure)
         for k, (stage, rows) in enumerate(found.groupby("stage", sort=False)):
@@ -30,7 +30,7 @@ def speed_figure(found: pd.DataFrame) -> Figure:
         axes.set_xscale("log")
         axes.set_yscale("log")
         dress(axes, f"{label} (slope)", x="customers", y=label)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
