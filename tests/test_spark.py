@@ -297,7 +297,9 @@ def edges_on_spark(tables: SparkTables, config: CoShopperConfig, *, pairs: int) 
 
 def edges_of_build(db: Database, config: CoShopperConfig) -> pd.DataFrame:
     """`target, source` as ids, `time` in seconds, `jaccard`: what the graph of `db` holds."""
-    only = GraphConfig(tables=None, relations=("co_shopper",), half_life_days=90, co_shopper=config, shuffled=False)
+    only = GraphConfig(
+        tables=None, relations=("co_shopper",), half_life_days=90, co_shopper=config, shuffled=False, cache=None
+    )
     data = build(db.upto(CUTOFF), config=only)
     edges, ids = data["customer", "co_shopper", "customer"], data["customer"].ids
     source, target = (ids[end] for end in edges.edge_index.numpy())
