@@ -96,7 +96,7 @@ def test_begin_takes_done_away(folder: RunFolder) -> None:
     assert not folder.is_done
 
 
-@pytest.mark.parametrize("broken", ["provenance", "_write"])
+@pytest.mark.parametrize("broken", ["provenance", "write_text"])
 def test_a_run_that_cannot_finish_is_not_done(folder: RunFolder, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     folder.begin({"name": "shop"})
     monkeypatch.setattr(run, broken, fail)

@@ -32,14 +32,8 @@ from patron.task.split import Fold, folds, truth
 from patron.training.ranks import rank
 
 log = logging.getLogger("patron")
-NO_FIT = (
-    "force",
-    "runs",
-    "ckpt_path",
-    "evaluation.",
-    "trainer.progress",
-    "graph.cache",
-)  # keys that leave a fit as it is
+# Keys that leave a fit as it is.
+NO_FIT = ("force", "runs", "ckpt_path", "evaluation.", "trainer.progress", "graph.cache")
 
 
 @runtime_checkable

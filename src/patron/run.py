@@ -11,7 +11,8 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -40,15 +41,14 @@ class RunFolder:
         (self.path / "DONE").unlink(missing_ok=True)
         for earlier in self.path.rglob("events.out.tfevents*"):  # TensorBoard would draw both
             earlier.unlink()
-        _write(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
 
     def finish(self, *, predictions: pd.DataFrame, report: Mapping[str, Any]) -> None:
         """Write predictions and report, then `DONE`."""
-        partial = self.path / "predictions.parquet.partial"
-        predictions.to_parquet(partial, index=False)
-        partial.rename(self.path / "predictions.parquet")
-        _write(self.path / "report.json", json.dumps({**provenance(), **report}, indent=1, default=str))
-        _write(self.path / "DONE", "")
+        with whole(self.path / "predictions.parquet") as partial:
+            predictions.to_parquet(partial, index=False)
+        write_text(self.path / "report.json", json.dumps({**provenance(), **report}, indent=1, default=str))
+        write_text(self.path / "DONE", "")
 
     def config(self) -> dict[str, Any]:
         """What `begin` was given. Raises ValueError if this is no run."""
@@ -94,7 +94,15 @@ def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def _write(path: Path, text: str) -> None:
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name to write to that becomes `path` in the end: the file is complete or not there."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
+    yield partial
     partial.rename(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Complete or not at all."""
+    with whole(path) as partial:
+        partial.write_text(text)

@@ -154,10 +154,7 @@ class GNN(Stored):
         return _Trained(model, start.encoders)
 
     def _steps(self, db: Database, *, rows: Rows, of: _Trained) -> Shots:
-        shots, (sampling, graph) = (
-            self._shots(db, rows=rows, of=of),
-            (self.setting.trainer.sampling, self.setting.graph),
-        )
+        shots, graph, sampling = self._shots(db, rows=rows, of=of), self.setting.graph, self.setting.trainer.sampling
         if sampling is None:
             return Whole(shots)
         timed = [_timed(db.upto(cutoff), config=graph) for cutoff in rows.table.cutoffs]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.index import index2ptr
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NodeSamplerInput
 
 from patron.graph.edges import EDGES, EdgeType, is_echo
@@ -91,9 +92,7 @@ class TemporalSampler(BaseSampler):
         (source, target), number = data[edge].edge_index, data[edge[2]].num_nodes
         since = self._since(data[edge].time) if "time" in data[edge] else torch.zeros_like(target)
         key, place = torch.sort(target * self.span + since, stable=True)
-        start = torch.zeros(number + 1, dtype=torch.int64)
-        start[1:] = torch.cumsum(torch.bincount(target, minlength=number), dim=0)
-        return _Edges(start, key, source[place], place)
+        return _Edges(index2ptr(target[place], number), key, source[place], place)
 
     def _found(self, edges: _Edges, nodes: Tensor, *, time: Tensor, most: int) -> tuple[Tensor, Tensor]:
         # Which of the nodes hear, and by which edges: [m] each.

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.index import index2ptr
 
 from patron.days import DAY_SECONDS, epoch_seconds, midnight
 from patron.graph.edges import EDGES, EdgeType
@@ -166,10 +167,8 @@ def mean_csr(row: Tensor, col: Tensor, weight: Tensor, *, size: tuple[int, int])
 
 def _csr(row: Tensor, col: Tensor, value: Tensor, *, size: tuple[int, int]) -> Tensor:
     # Rows in order. Indices of 32 bits, where they suffice, are read in half the time.
-    start = torch.zeros(size[0] + 1, dtype=torch.int64)
-    start[1:] = torch.cumsum(torch.bincount(row, minlength=size[0]), dim=0)
     bits = torch.int32 if max(len(value), *size) < 2**31 else torch.int64
-    return csr(start.to(bits), col.to(bits), value, size)
+    return csr(index2ptr(row, size[0]).to(bits), col.to(bits), value, size)
 
 
 def csr(start: Tensor, col: Tensor, value: Tensor, size: tuple[int, ...]) -> Tensor:

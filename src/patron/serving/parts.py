@@ -14,6 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from patron.estimators import Estimator
+from patron.run import whole, write_text
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
@@ -37,7 +38,8 @@ class Parts:
         bar = tqdm(missing, unit="part", desc="score", initial=self.number - len(missing), total=self.number)
         for k in bar:
             said = estimator.predict(db, rows=self.rows.where(self._of == k))
-            write_parquet(said, self._file(k))
+            with whole(self._file(k)) as partial:
+                said.to_parquet(partial, index=False)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, pd.DataFrame]]:
         """Of each part, which of the rows it has and what is predicted of them."""
@@ -59,9 +61,7 @@ class Parts:
         note, said = self.folder / "made_of.json", json.dumps({**self.made_of, "parts": self.number}, sort_keys=True)
         if not note.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial = note.with_name(note.name + ".partial")
-            partial.write_text(said)
-            partial.rename(note)
+            write_text(note, said)
         elif note.read_text() != said:
             raise ValueError(
                 f"{self.folder} holds parts of other scores ({note.read_text()}, not {said}); remove it, or give "
@@ -74,10 +74,3 @@ class Parts:
     @cached_property
     def _of(self) -> np.ndarray:
         return self.rows.bucket(self.number)
-
-
-def write_parquet(frame: pd.DataFrame, file: Path) -> None:
-    """Complete or not at all."""
-    partial = file.with_name(file.name + ".partial")
-    frame.to_parquet(partial, index=False)
-    partial.rename(file)

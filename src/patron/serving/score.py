@@ -18,8 +18,8 @@ from patron.config import Config, load
 from patron.estimators import BTYD, GNN, RFM, BoostedGNN, Estimator, LastWindow, LightGBM, Stack, Zero
 from patron.estimators.base import QUANTILES
 from patron.pipeline import load_database
-from patron.run import RunFolder
-from patron.serving.parts import Parts, write_parquet
+from patron.run import RunFolder, whole
+from patron.serving.parts import Parts
 from patron.tables.database import Database
 from patron.task.ltv import population
 
@@ -112,10 +112,9 @@ def _scores(predictions: pd.DataFrame, *, rank: np.ndarray, among: int) -> pd.Da
 def _write(scores: pd.DataFrame, folder: Path, *, cutoff: date) -> Written:
     folder.mkdir(parents=True, exist_ok=True)
     parquet, csv = (folder / f"scores_{cutoff}.{kind}" for kind in ("parquet", "csv"))
-    write_parquet(scores, parquet)
-    partial = csv.with_name(csv.name + ".partial")
-    scores.to_csv(partial, index=False)
-    partial.rename(csv)
+    for path, write in ((parquet, scores.to_parquet), (csv, scores.to_csv)):
+        with whole(path) as partial:
+            write(partial, index=False)
     log.info("scored %d customers at %s: %s, %s", len(scores), cutoff, parquet, csv)
     return Written(len(scores), scores.head(BEST), (parquet, csv))
 
