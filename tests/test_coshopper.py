@@ -1,16 +1,16 @@
-"""Co-shopper edges against a brute force over all pairs: heavy ties, answers uncertain at first, strict thresholds."""
+"""Co-shopper edges against a brute force over all pairs: heavy ties, sources in tiles, strict thresholds."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from patron.graph import coshopper
-from patron.graph.coshopper import CoShopperConfig, CoShoppers, co_shoppers, moved_on
+from patron.graph.coshopper import CoShopperConfig, CoShoppers, Standing, co_shoppers
 
 Edge = tuple[int, int, float]
 ALL = CoShopperConfig(threshold=0.1, top_k=10_000, min_products=1, max_popularity=None)
@@ -51,20 +51,6 @@ def brute_force(bought: sp.csr_matrix, *, config: CoShopperConfig) -> list[Edge]
     return found
 
 
-@pytest.fixture
-def rounds(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
-    """The number of customers that each round asks for, so far."""
-    asked: list[int] = []
-    real = coshopper._candidates
-
-    def spy(unit: sp.csr_matrix, *args: object, **kwargs: object) -> object:
-        asked.append(unit.shape[0])
-        return real(unit, *args, **kwargs)
-
-    monkeypatch.setattr(coshopper, "_candidates", spy)
-    return lambda: asked
-
-
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("top_k", [1, 3, 200])
 def test_edges_are_those_of_a_brute_force(seed: int, top_k: int) -> None:
@@ -76,36 +62,26 @@ def test_edges_are_those_of_a_brute_force(seed: int, top_k: int) -> None:
         assert len(expected) > 20
 
 
-def test_customers_whose_answer_is_not_certain_run_again(rounds: Callable[[], list[int]]) -> None:
-    """Ties at the last place are only broken rightly when all of them were seen."""
+@pytest.mark.parametrize(("tile", "chunk"), [(1, 1), (7, 50), (64, 3), (300, 300)])
+def test_neither_tiles_nor_chunks_are_to_be_seen(tile: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ties at the last place are broken rightly, too, when the first of their kind is in another tile."""
+    monkeypatch.setattr(coshopper, "TILE", tile)
+    monkeypatch.setattr(coshopper, "CHUNK", chunk)
     bought, config = sparse(7, customers=300, products=8), replace(ALL, top_k=2)
     expected = brute_force(bought, config=config)
     assert edges(co_shoppers(bought, config=config)) == expected
-    first, *again = rounds()
-    assert len(again) >= 2
-    assert first > again[0] > again[-1] > 0
+    half = np.arange(0, 300, 2)
+    some = co_shoppers(bought, config=replace(config, top_k=300), targets=half[::-1], sources=half[::-1])
+    everything = brute_force(bought, config=replace(config, top_k=300))
+    assert edges(some) == [edge for edge in everything if edge[0] % 2 == edge[1] % 2 == 0]
 
 
-def test_a_high_cosine_of_a_low_jaccard_does_not_hide_a_better_one(rounds: Callable[[], list[int]]) -> None:
-    """Customer 0 bought 6 products. Ten bought these and 7 more: cosine 0.679, Jaccard 6/13. Customer 11 bought 4 of
-    them and 2 more: cosine 0.667, Jaccard 1/2, the highest. The first round sees 4 cosines, one of them 0's own.
-    """
-    wide = [set(range(6)) | set(range(100 + 7 * k, 107 + 7 * k)) for k in range(10)]
-    bought = baskets(set(range(6)), *wide, {0, 1, 2, 3, 50, 51})
-    config = replace(ALL, top_k=1)
-    found = edges(co_shoppers(bought, config=config))
-    assert found[0] == (0, 11, 0.5)
-    assert found == brute_force(bought, config=config)
-    assert len(rounds()) > 1
-
-
-def test_identical_customers_take_the_first_of_their_kind(rounds: Callable[[], list[int]]) -> None:
+def test_identical_customers_take_the_first_of_their_kind() -> None:
     same = baskets(*[{1, 2}] * 50)
     found = edges(co_shoppers(same, config=replace(ALL, top_k=2)))
     assert [edge for edge in found if edge[0] == 0] == [(0, 1, 1.0), (0, 2, 1.0)]
     assert [edge for edge in found if edge[0] == 1] == [(1, 0, 1.0), (1, 2, 1.0)]
     assert [edge for edge in found if edge[0] == 49] == [(49, 0, 1.0), (49, 1, 1.0)]
-    assert rounds() == [50, 50, 50]  # 8, 32 and then all candidates: nothing is certain among equals before that
 
 
 @pytest.mark.parametrize(("threshold", "both", "either"), [(0.5, 1, 2), (0.1, 1, 10), (0.3, 3, 10), (0.25, 2, 8)])
@@ -228,7 +204,7 @@ def test_moving_on_gives_what_a_rebuild_gives(seed: int, top_k: int, share: floa
     config = replace(ALL, top_k=top_k, min_products=1 + seed % 2, max_popularity=[None, 0.3][seed // 2])
     before = sparse(seed)
     after = later(before, seed, share=share)
-    moved = moved_on(co_shoppers(before, config=config), before, after, config=config)
+    moved = Standing.of(before, config=config).moved_on(after).edges
     assert edges(moved) == edges(co_shoppers(after, config=config))
     assert moved.target.dtype == moved.source.dtype == np.int64
 
@@ -238,38 +214,47 @@ def test_who_had_not_made_it_moves_up_when_another_moves_away() -> None:
     config = replace(ALL, top_k=1)
     before = baskets({0, 1, 2}, {0, 1, 2}, {0, 1, 9})
     after = baskets({0, 1, 2}, {0, 1, 2, 4, 5, 6, 7, 8}, {0, 1, 9})
-    first = co_shoppers(before, config=config)
-    assert (0, 2) not in {(target, source) for target, source, _ in edges(first)}
-    moved = edges(moved_on(first, sp.csr_matrix(before), after, config=config))
+    first = Standing.of(sp.csr_matrix(before), config=config)
+    assert (0, 2) not in {(target, source) for target, source, _ in edges(first.edges)}
+    moved = edges(first.moved_on(after).edges)
     assert moved == edges(co_shoppers(after, config=config))
     assert moved[0] == (0, 2, 0.5)
 
 
-def test_only_who_changed_is_looked_at_in_full(rounds: Callable[[], list[int]]) -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_moving_on_day_after_day(seed: int) -> None:
+    """What is kept in reserve is used up, and made anew where it is needed; a product falls below the share and a set
+    shrinks on the way."""
+    config = replace(ALL, top_k=3, min_products=2, max_popularity=0.4)
+    bought = sparse(seed, mean=5.0)
+    standing = Standing.of(bought, config=config)
+    for day in range(12):
+        bought = later(bought, 100 * seed + day, share=0.1)
+        if day == 6:
+            bought = sp.csr_matrix(np.where(np.arange(bought.shape[0])[:, None] == 5, 0, bought.toarray()))
+        standing = standing.moved_on(bought)
+        assert edges(standing.edges) == brute_force(bought, config=config)
+
+
+def test_only_who_changed_is_looked_at_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """One of 120 customers buys something: the others are asked about this one alone."""
     before = sparse(5)
     grown = before.toarray()
-    grown[7] = 0
     grown[7, :4] = 1
-    first = co_shoppers(before, config=ALL)
-    del rounds()[:]
-    moved_on(first, before, sp.csr_matrix(np.maximum(grown, before.toarray())), config=ALL)
-    assert rounds()[0] == 1
-    assert len(rounds()) == 2
+    first, asked, real = Standing.of(before, config=replace(ALL, top_k=3)), [], coshopper._search
+
+    def spy(*args: Any, targets: np.ndarray, sources: np.ndarray, **how: Any) -> None:
+        asked.append((len(targets), len(sources)))
+        real(*args, targets=targets, sources=sources, **how)
+
+    monkeypatch.setattr(coshopper, "_search", spy)
+    first.moved_on(sp.csr_matrix(grown))
+    assert asked == [(119, 1), (1, 120)]
 
 
-def test_large_baskets_are_compared_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Baskets of thousands, all but alike: overlaps that float32 would not tell apart; and the same where it would."""
-    rng = np.random.default_rng(0)
-    bought = sp.csr_matrix((rng.random((12, 9_000)) < 0.9).astype(np.int8))
-    config = CoShopperConfig(threshold=0.1, top_k=3, min_products=1, max_popularity=None)
-    found = co_shoppers(bought, config=config)
-    sets = [set(row.indices) for row in bought]
-    exact = [len(sets[a] & sets[b]) / len(sets[a] | sets[b]) for a, b in zip(found.target, found.source, strict=True)]
-    np.testing.assert_allclose(found.jaccard, exact, rtol=1e-14)
-    small = bought[:, :1_500].tocsr()
-    first = co_shoppers(small, config=config)
-    monkeypatch.setattr("patron.graph.coshopper.MOST_IN_FLOAT32", 0)
-    again = co_shoppers(small, config=config)
-    for name in ("target", "source", "jaccard"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+@pytest.mark.parametrize("products", [300, 70_000])
+def test_baskets_of_many_products(products: int) -> None:
+    """More than 16 bits count, all but alike."""
+    bought = sp.csr_matrix((np.random.default_rng(0).random((6, products)) < 0.98).astype(np.int8))
+    assert bought.sum(axis=1).max() > (2**16 if products > 300 else 2**8)
+    assert edges(co_shoppers(bought, config=replace(ALL, top_k=3))) == brute_force(bought, config=replace(ALL, top_k=3))

@@ -1,27 +1,32 @@
 """Co-shopper edges: exact top K customers by the Jaccard index of the product sets bought so far, where it exceeds a
 threshold.
 
-Cosines of binary rows come from sparse_dot_topn. J > t implies cosine > 2t / (1 + t), and the overlap follows from
-the cosine, so Jaccard is exact. A row's answer is certified when no customer it has not seen could enter its top K;
-the other rows run again with four times the candidates.
+Who bought a product is counted for every customer who bought it too, row by row of X X', and a pair is compared with
+the K best so far while it is counted: nothing of the product is kept. Sources come in tiles whose counters stay in the
+cache of a core, targets in chunks that threads share. It is compiled by numba, the first time that it runs.
 
-From one day to a later one only pairs change of which one has bought something new: these are looked for, and whoever
-may have lost a neighbour to somebody who had not made it into the top K is looked at anew.
+From one day to a later one only pairs change of which one has bought something new. `Standing` keeps more than the top
+K, so that few lose so many neighbours that those behind them must be looked for.
 """
 
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Self
+from functools import partial
+from typing import Annotated, NamedTuple, Self
 
+import numba
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from joblib import cpu_count
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
-from sparse_dot_topn import sp_matmul_topn
+from tqdm import tqdm
 
-MOST_IN_FLOAT32 = 2_000  # products of a customer
-SLACK = 1e-3  # of a cosine, more than it is ever off
+TILE = 2**15  # sources counted at once: 64 KB
+CHUNK = 2**10  # targets that a thread takes at once
+RESERVE = 2  # times the top K that `Standing` keeps
+SLACK = 1 - 1e-9  # of a bound, more than rounding ever moves it
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -48,10 +53,6 @@ class CoShoppers:
     source: np.ndarray
     jaccard: np.ndarray
 
-    def where(self, mask: np.ndarray) -> Self:
-        """The edges for which `mask` is true."""
-        return type(self)(self.target[mask], self.source[mask], self.jaccard[mask])
-
 
 @dataclass(frozen=True)
 class Baskets:
@@ -77,40 +78,62 @@ def co_shoppers(
     bought: sp.csr_matrix,
     *,
     config: CoShopperConfig,
-    threads: int = 2,
+    threads: int | None = None,
     targets: np.ndarray | None = None,
     sources: np.ndarray | None = None,
 ) -> CoShoppers:
     """The co-shopper edges of a binary matrix: customers x products, 1 where bought. Of `targets` and from `sources`
-    alone, where they are given: rows of the matrix, the top K are among these sources then."""
+    alone, where they are given: rows of the matrix, the top K are among these sources then. With as many threads as
+    there are cores, or so many."""
     sets = _Sets.of(bought, config=config)
-    ends = (np.flatnonzero(sets.sizes) if end is None else end[sets.sizes[end] > 0] for end in (targets, sources))
-    target, source = ends
-    return _certified(sets, targets=target, sources=source, config=config, threads=threads)
+    nearest = _Nearest.of_nobody(len(sets.sizes), top_k=config.top_k)
+    targets, sources = (np.arange(len(sets.sizes)) if ends is None else ends for ends in (targets, sources))
+    _search(nearest, sets, targets=targets, sources=sources, config=config, threads=threads)
+    return nearest.edges(config.top_k)
 
 
-def moved_on(
-    edges: CoShoppers, before: sp.csr_matrix, after: sp.csr_matrix, *, config: CoShopperConfig, threads: int = 2
-) -> CoShoppers:
-    """`co_shoppers(after)`, given that `edges` are `co_shoppers(before)`: the same customers and products, known later.
-    It takes about as long as the share of the customers with something new, and of those who lose a neighbour."""
-    old, new = (_Sets.of(bought, config=config) for bought in (before, after))
-    changed = old.differ(new)
-    found = _certified(
-        new, targets=np.flatnonzero(changed & (new.sizes > 0)), sources=np.flatnonzero(new.sizes), config=config,
-        threads=threads,
-    )  # fmt: skip
-    rest = np.flatnonzero(~changed & (new.sizes > 0))
-    theirs = edges.where(~changed[edges.target])
-    arrived = _certified(
-        new, targets=rest, sources=np.flatnonzero(changed & (new.sizes > 0)), config=config, threads=threads
-    )
-    merged = _top(_joined([theirs.where(~changed[theirs.source]), arrived]), config=config)
-    doubtful = _doubtful(theirs, merged, n=len(changed), top_k=config.top_k)
-    again = _certified(
-        new, targets=np.flatnonzero(doubtful), sources=np.flatnonzero(new.sizes), config=config, threads=threads
-    )
-    return _sorted(_joined([found, merged.where(~doubtful[merged.target]), again]))
+@dataclass(frozen=True)
+class Standing:
+    """The co-shoppers of a day, from which those of a later day follow. Of each customer twice the top K are known;
+    whom nobody has kept comes after `bar`: a Jaccard index and a source, [customers]."""
+
+    config: CoShopperConfig
+    sets: "_Sets"
+    nearest: "_Nearest"
+    bar: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(cls, bought: sp.csr_matrix, *, config: CoShopperConfig, threads: int | None = None) -> Self:
+        """From a binary matrix: customers x products, 1 where bought."""
+        sets = _Sets.of(bought, config=config)
+        nearest = _Nearest.of_nobody(len(sets.sizes), top_k=RESERVE * config.top_k)
+        everybody = np.arange(len(sets.sizes))
+        _search(nearest, sets, targets=everybody, sources=everybody, config=config, threads=threads)
+        return cls(config, sets, nearest, nearest.bar())
+
+    @property
+    def edges(self) -> CoShoppers:
+        """`co_shoppers` of this day."""
+        return self.nearest.edges(self.config.top_k)
+
+    def moved_on(self, bought: sp.csr_matrix, *, threads: int | None = None) -> Self:
+        """The standing of a later day: the same customers and products, `bought` by then. It costs up to twice the
+        share of the customers with something new, of a new beginning."""
+        sets, search = _Sets.of(bought, config=self.config), partial(_search, config=self.config, threads=threads)
+        changed = self.sets.differ(sets)
+        nearest = self.nearest.where(~changed[self.nearest.source])
+        search(nearest, sets, targets=np.flatnonzero(~changed), sources=np.flatnonzero(changed))
+        jaccard, source = (each[:, None] for each in self.bar)
+        ahead = (nearest.jaccard > jaccard) | ((nearest.jaccard == jaccard) & (nearest.source <= source))
+        nearest = nearest.where(ahead)  # behind the bar there may be others between them
+        anew = changed | (np.isfinite(self.bar[0]) & (nearest.found < self.config.top_k))
+        nearest.found[anew] = 0
+        search(nearest, sets, targets=np.flatnonzero(anew), sources=np.arange(len(anew)))
+        bar, own = np.where(anew, -np.inf, self.bar[0]), nearest.bar()
+        full = np.isfinite(own[0])
+        return type(self)(
+            self.config, sets, nearest, (np.where(full, own[0], bar), np.where(full, own[1], self.bar[1]))
+        )
 
 
 @dataclass(frozen=True)
@@ -122,116 +145,153 @@ class _Sets:
 
     @classmethod
     def of(cls, bought: sp.csr_matrix, *, config: CoShopperConfig) -> Self:
-        bought = sp.csr_matrix(bought, dtype=np.float64)
+        bought = sp.csr_matrix(bought, dtype=np.int8)
         if config.max_popularity is not None:
             buyers = np.bincount(bought.indices, minlength=bought.shape[1])
             most = config.max_popularity * np.count_nonzero(np.diff(bought.indptr))
-            bought = bought @ sp.diags((buyers <= most).astype(np.float64))
+            bought = bought @ sp.diags((buyers <= most).astype(np.int8), dtype=np.int8)
             bought.eliminate_zeros()
         sizes = np.diff(bought.indptr)
         counts = sizes >= config.min_products
         kept = bought.multiply(counts[:, None]).tocsr() if not counts.all() else bought
         kept.eliminate_zeros()
-        return cls(kept, np.where(counts, sizes, 0).astype(np.float64))
-
-    def unit(self, customers: np.ndarray) -> sp.csr_matrix:
-        """Rows of these customers, of length 1; float32 while it tells every overlap from the next: an overlap of k is
-        then off by at most k^2 times 6e-8."""
-        rows = self.bought[customers]
-        small = self.sizes.max(initial=0) <= MOST_IN_FLOAT32
-        unit = sp.diags(1 / np.sqrt(np.maximum(self.sizes[customers], 1))) @ rows
-        return unit.astype(np.float32 if small else np.float64).tocsr()
+        return cls(kept, np.where(counts, sizes, 0).astype(np.int64))
 
     def differ(self, other: "_Sets") -> np.ndarray:
         """Whose set is another one: [customers]."""
         return np.diff((self.bought != other.bought).tocsr().indptr) > 0
 
 
-def _certified(
-    sets: _Sets, *, targets: np.ndarray, sources: np.ndarray, config: CoShopperConfig, threads: int
-) -> CoShoppers:
-    # The top K of every target among the sources.
-    transposed = sets.unit(sources).T.tocsr()
-    pending, top_n, parts = targets, 4 * config.top_k, []
-    while len(pending) and len(sources):
-        edges, certified = _candidates(
-            sets.unit(pending), transposed, targets=pending, sources=sources, sizes=sets.sizes, top_n=top_n,
-            config=config, threads=threads,
-        )  # fmt: skip
-        parts.append(edges.where(certified[edges.target]))
-        pending, top_n = pending[~certified[pending]], 4 * top_n
-    found = _joined(parts)  # each target's edges lie together, in their order
-    return found.where(np.argsort(found.target, kind="stable"))
+class _Nearest(NamedTuple):
+    """The best so far of each customer: of row t the first `found[t]` of `source` and `jaccard` [customers, K], by
+    Jaccard downwards, then source. The rest of a row means nothing."""
+
+    source: np.ndarray
+    jaccard: np.ndarray
+    found: np.ndarray
+
+    @classmethod
+    def of_nobody(cls, customers: int, *, top_k: int) -> Self:
+        size = customers, min(top_k, max(customers - 1, 1))
+        return cls(np.zeros(size, np.int32), np.zeros(size), np.zeros(customers, np.int64))
+
+    def where(self, mask: np.ndarray) -> Self:
+        """Those alone for which `mask` [customers, K] is true."""
+        kept = mask & self._there(self.source.shape[1])
+        fewer = type(self)(np.zeros_like(self.source), np.zeros_like(self.jaccard), kept.sum(axis=1))
+        there = fewer._there(self.source.shape[1])
+        fewer.source[there], fewer.jaccard[there] = self.source[kept], self.jaccard[kept]
+        return fewer
+
+    def edges(self, top_k: int) -> CoShoppers:
+        there = self._there(top_k)
+        source, jaccard = (each[:, :top_k][there] for each in (self.source, self.jaccard))
+        return CoShoppers(np.repeat(np.arange(len(there)), there.sum(axis=1)), source.astype(np.int64), jaccard)
+
+    def bar(self) -> tuple[np.ndarray, np.ndarray]:
+        """Index and source of the last one, where there is no more room, and minus infinity elsewhere."""
+        full = self.found == self.source.shape[1]
+        return np.where(full, self.jaccard[:, -1], -np.inf), self.source[:, -1]
+
+    def _there(self, top_k: int) -> np.ndarray:
+        return np.arange(min(top_k, self.source.shape[1])) < self.found[:, None]
 
 
-def _candidates(
-    unit: sp.csr_matrix,
-    transposed: sp.csr_matrix,
+class _Rows(NamedTuple):
+    """A CSR matrix: the columns of row t are `column[start[t]:start[t + 1]]`. Unsigned, or numba asks of every index
+    whether it counts from the end."""
+
+    start: np.ndarray
+    column: np.ndarray
+
+    @classmethod
+    def of(cls, matrix: sp.csr_matrix) -> Self:
+        return cls(matrix.indptr.astype(np.uint64), matrix.indices.astype(np.uint32))
+
+
+def _search(
+    nearest: _Nearest,
+    sets: _Sets,
     *,
     targets: np.ndarray,
     sources: np.ndarray,
-    sizes: np.ndarray,
-    top_n: int,
     config: CoShopperConfig,
-    threads: int,
-) -> tuple[CoShoppers, np.ndarray]:
-    lowest = 2 * config.threshold / (1 + config.threshold)
-    top_n = min(top_n, transposed.shape[1])
-    cosines = sp_matmul_topn(unit, transposed, top_n=top_n, threshold=lowest * (1 - SLACK), n_threads=threads)
-    local = np.repeat(np.arange(len(targets)), np.diff(cosines.indptr))
-    target, source = targets[local], sources[cosines.indices]
-    overlap = np.rint(cosines.data * np.sqrt(sizes[target] * sizes[source]))
-    jaccard = overlap / (sizes[target] + sizes[source] - overlap)
-    edges = _top(CoShoppers(target, source, jaccard).where(target != source), config=config)
-    return edges, _certificate(cosines, edges, targets=targets, n=len(sizes), top_n=top_n, top_k=config.top_k)
+    threads: int | None,
+) -> None:
+    # Whoever of the sources is near enough takes a place in `nearest` of the targets.
+    targets, sources = (each[sets.sizes[each] > 0] for each in (targets, sources))
+    tiles = [sources[start : start + TILE] for start in range(0, len(sources), TILE)]
+    buyers = [_Rows.of(sets.bought[tile].T.tocsr()) for tile in tiles]
+    bought, number = _Rows.of(sets.bought), np.uint16 if sets.sizes.max(initial=0) < 2**16 else np.uint32
+
+    def look(chunk: np.ndarray) -> None:
+        count, touched = np.zeros(TILE, number), np.empty(TILE + 1, np.uint32)
+        for tile, of in zip(tiles, buyers, strict=True):
+            _take(chunk, tile, bought, of, sets.sizes, config.threshold, count, touched, nearest)
+
+    chunks = [targets[start : start + CHUNK] for start in range(0, len(targets), CHUNK)]
+    with ThreadPoolExecutor(threads or cpu_count()) as pool:
+        for _ in tqdm(pool.map(look, chunks), total=len(chunks), desc="co-shoppers", delay=2, leave=False):
+            pass
 
 
-def _top(edges: CoShoppers, *, config: CoShopperConfig) -> CoShoppers:
-    above = _sorted(edges.where(edges.jaccard > config.threshold))
-    first = np.searchsorted(above.target, above.target, side="left")
-    return above.where(np.arange(len(above.target)) - first < config.top_k)
+@numba.njit(nogil=True, cache=True)
+def _take(
+    targets: np.ndarray,
+    sources: np.ndarray,
+    bought: _Rows,
+    buyers: _Rows,
+    sizes: np.ndarray,
+    threshold: float,
+    count: np.ndarray,
+    touched: np.ndarray,
+    nearest: _Nearest,
+) -> None:
+    # `buyers` are places in `sources`, and `count` is 0 everywhere before and after.
+    top_k = nearest.source.shape[1]
+    for target in targets:
+        met = _count(target, bought, buyers, count, touched)
+        size, found = sizes[target], nearest.found[target]
+        who, near = nearest.source[target], nearest.jaccard[target]
+        bar = near[top_k - 1] if found == top_k else threshold
+        least = int(SLACK * bar * size)  # J >= bar needs more of the target's own set than this
+        for place in touched[:met]:
+            common = count[place]
+            count[place] = 0
+            if common <= least:
+                continue
+            source = sources[place]
+            total = size + sizes[source]
+            if common * (1 + bar) <= SLACK * bar * total or source == target:
+                continue
+            jaccard = common / (total - common)
+            if jaccard <= threshold or (found == top_k and not _ahead(jaccard, source, near, who, top_k - 1)):
+                continue
+            found = min(found + 1, top_k)
+            k = found - 1
+            while k > 0 and _ahead(jaccard, source, near, who, k - 1):
+                near[k], who[k] = near[k - 1], who[k - 1]
+                k -= 1
+            near[k], who[k] = jaccard, source
+            bar = near[top_k - 1] if found == top_k else threshold
+            least = int(SLACK * bar * size)
+        nearest.found[target] = found
 
 
-def _certificate(
-    cosines: sp.csr_matrix, edges: CoShoppers, *, targets: np.ndarray, n: int, top_n: int, top_k: int
-) -> np.ndarray:
-    # True at a customer whose unseen candidates, all of cosine <= c_min and so of J <= c_min / (2 - c_min), stay out
-    # of its top K.
-    returned = np.diff(cosines.indptr)
-    some = np.flatnonzero(returned)  # the answer of the others, whom nobody is like, is complete
-    smallest = np.ones(len(targets))
-    if len(some):
-        smallest[some] = np.minimum.reduceat(cosines.data, cosines.indptr[some])
-    full = np.bincount(edges.target, minlength=n) >= top_k
-    kth = np.full(n, np.inf)
-    kth[edges.target] = edges.jaccard  # in their order: the last one stays
-    bound = (1 + SLACK) * smallest / (2 - smallest)
-    complete = (returned < top_n) | (top_n >= cosines.shape[1])
-    certified = np.zeros(n, dtype=bool)
-    certified[targets] = complete | (full[targets] & (kth[targets] > bound))
-    return certified
+@numba.njit(nogil=True, cache=True)
+def _count(target: int, bought: _Rows, buyers: _Rows, count: np.ndarray, touched: np.ndarray) -> np.uint64:
+    # Of how many products each buyer of any of them bought, in `count`; how many and which buyers, in `touched`.
+    met = np.uint64(0)
+    for k in range(bought.start[target], bought.start[target + 1]):
+        product = np.uint64(bought.column[k])
+        for b in range(buyers.start[product], buyers.start[product + np.uint64(1)]):
+            place = buyers.column[b]
+            touched[met] = place
+            met += np.uint64(count[place] == 0)
+            count[place] += 1
+    return met
 
 
-def _doubtful(before: CoShoppers, after: CoShoppers, *, n: int, top_k: int) -> np.ndarray:
-    # Who had a full top K, so that there may be others behind it, and does not have K now that are ahead of its last
-    # one, or that one itself: [n].
-    last, source = np.full(n, -np.inf), np.full(n, -1)
-    ends = np.flatnonzero(np.append(before.target[1:] != before.target[:-1], len(before.target) > 0))
-    full = np.bincount(before.target, minlength=n) >= top_k
-    last[before.target[ends]], source[before.target[ends]] = before.jaccard[ends], before.source[ends]
-    level, name = last[after.target], source[after.target]
-    ahead = (after.jaccard > level) | ((after.jaccard == level) & (after.source <= name))
-    return full & (np.bincount(after.target, weights=ahead, minlength=n) < top_k)
-
-
-def _joined(parts: Sequence[CoShoppers]) -> CoShoppers:
-    return CoShoppers(
-        *(
-            np.concatenate([np.empty(0, dtype), *(getattr(part, name) for part in parts)])
-            for name, dtype in (("target", np.int64), ("source", np.int64), ("jaccard", np.float64))
-        )
-    )
-
-
-def _sorted(edges: CoShoppers) -> CoShoppers:
-    return edges.where(np.lexsort((edges.source, -edges.jaccard, edges.target)))
+@numba.njit(nogil=True, cache=True)
+def _ahead(jaccard: float, source: int, near: np.ndarray, who: np.ndarray, k: int) -> bool:
+    return jaccard > near[k] or (jaccard == near[k] and source < who[k])

@@ -18,7 +18,7 @@ from torch_geometric.nn import SAGEConv
 from torch_geometric.sampler import NodeSamplerInput
 from tqdm import tqdm
 
-from patron.graph.coshopper import CoShopperConfig, CoShoppers, co_shoppers, moved_on
+from patron.graph.coshopper import CoShopperConfig, CoShoppers, Standing, co_shoppers
 from patron.graph.sampler import TemporalSampler, both_ways
 from patron.graph.snapshot import Incoming, mean_csr
 from patron.nn.gnn import CSRSAGEConv
@@ -108,8 +108,8 @@ def _next_cutoff(config: OpponentsConfig) -> Iterator[Compared]:
     after = purchases(**vars(config.few), seed=0)
     before = _earlier(after, share=config.moved)
     asked, threads = config.co_shopper, config.threads
-    edges = co_shoppers(before, config=asked, threads=threads)
-    moved = measured(partial(moved_on, edges, before, after, config=asked, threads=threads), repeats=config.repeats)
+    standing = Standing.of(before, config=asked, threads=threads)
+    moved = measured(lambda: standing.moved_on(after, threads=threads).edges, repeats=config.repeats)
     anew = measured(partial(co_shoppers, after, config=asked, threads=threads), repeats=config.repeats)
     what = f"next cutoff, {config.moved:.0%} of {config.few.customers} moved"
     yield Compared(what, "making them anew", moved, anew, _apart(moved.value, anew.value))
