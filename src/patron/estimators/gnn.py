@@ -28,7 +28,7 @@ from patron.features.asof import (
 )
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.features.nodes import RELATIVE_TIME, EventKind, event_features, relative_time
-from patron.graph.build import GraphConfig, build
+from patron.graph.build import build
 from patron.graph.sampler import both_ways
 from patron.graph.store import structure
 from patron.nn.gnn import reach
@@ -157,7 +157,9 @@ class GNN(Stored):
         shots, graph, sampling = self._shots(db, rows=rows, of=of), self.setting.graph, self.setting.trainer.sampling
         if sampling is None:
             return Whole(shots)
-        timed = [_timed(db.upto(cutoff), config=graph) for cutoff in rows.table.cutoffs]
+        if graph.shuffled:
+            raise ValueError("graph.shuffled is a control of whole snapshots; write trainer.sampling=null")
+        timed = [both_ways(_graph(db.upto(cutoff), config=graph)) for cutoff in rows.table.cutoffs]
         return Sampled(shots, timed, config=sampling, half_life_days=graph.half_life_days, seed=self.setting.seed)
 
     def _start(self, db: Database, *, rows: Rows) -> _Trained:
@@ -212,7 +214,9 @@ class GNN(Stored):
         return shot
 
     def _structure(self, db: Database, cutoff: date) -> HeteroData:
-        return _structure(db.upto(cutoff), cutoff=cutoff, config=self.setting.graph)
+        setting = self.setting
+        kept = build if setting.trainer.sampling is None else _graph  # trees are sampled from the graph itself
+        return _structure(db.upto(cutoff), cutoff=cutoff, config=setting.graph, build=kept)
 
     def _nodes(self, db: Database, cutoff: date, shape: HeteroData, *, kind: str) -> pd.DataFrame:
         past = db.upto(cutoff)
@@ -261,9 +265,4 @@ def _encoded(encoder: Encoder, table: pd.DataFrame, *, kind: str) -> torch.Tenso
 
 _structure = lru_cache(maxsize=64)(structure)
 
-
-@lru_cache(maxsize=64)
-def _timed(db: Database, *, config: GraphConfig) -> HeteroData:
-    if config.shuffled:
-        raise ValueError("graph.shuffled is a control of whole snapshots; write trainer.sampling=null")
-    return both_ways(build(db, config=config))
+_graph = lru_cache(maxsize=64)(build)

@@ -3,13 +3,16 @@
 
 A batch is disjoint: each seed has a tree of its own, in which a node stands as often as it is reached, and no edge of a
 tree is later than its seed. Edges lie sorted by target and time, so that what a target knows at a time is one range of
-them, found by one search for all. Hamilton et al. 2017, with the time of Rossi et al. 2020.
+them. Hamilton et al. 2017, with the time of Rossi et al. 2020. The search in these ranges is compiled by numba, the
+first time that it runs.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numba
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -19,6 +22,7 @@ from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput, NodeSample
 from patron.graph.edges import EDGES, EdgeType, is_echo
 
 How = Literal["last", "uniform"]
+EVER = -(2**62)  # the time of what was always known
 
 
 def both_ways(data: HeteroData) -> HeteroData:
@@ -40,13 +44,21 @@ def both_ways(data: HeteroData) -> HeteroData:
 
 @dataclass(frozen=True)
 class _Edges:
-    """Edges of one type by target and time: those of target t lie from `start[t]` to `start[t + 1]`, `key` is target
-    and time in one number, `place` is where each stands in the graph."""
+    """Edges of one type by target and time: those of target t lie from `start[t]` to `start[t + 1]`, and `place` is
+    where each stands in the graph."""
 
-    start: Tensor
-    key: Tensor
+    start: np.ndarray
+    time: np.ndarray
     source: Tensor
     place: Tensor
+
+    @classmethod
+    def of(cls, data: HeteroData, edge: EdgeType) -> Self:
+        (source, target), number = data[edge].edge_index, data[edge[2]].num_nodes
+        time = data[edge].time if "time" in data[edge] else torch.full_like(target, EVER)
+        place = torch.argsort(time, stable=True)
+        place = place[torch.argsort(target[place], stable=True)]
+        return cls(index2ptr(target[place], number).numpy(), time[place].numpy(), source[place], place)
 
 
 class TemporalSampler(BaseSampler):
@@ -61,22 +73,20 @@ class TemporalSampler(BaseSampler):
     ) -> None:
         assert how == "last" or generator is not None, "uniform sampling draws; give it a generator"
         self.hops, self.how, self.generator, self.kinds = tuple(hops), how, generator, data.node_types
-        times = [data[edge].time for edge in data.edge_types if "time" in data[edge] and len(data[edge].time)]
-        self.earliest = min((int(time.min()) for time in times), default=0)
-        self.span = max((int(time.max()) for time in times), default=0) - self.earliest + 2
-        self.edges = {edge: self._sorted(data, edge) for edge in data.edge_types}
+        self.edges = {edge: _Edges.of(data, edge) for edge in data.edge_types}
 
     def sample_from_nodes(self, index: NodeSamplerInput, **_: Any) -> HeteroSamplerOutput:
         """The trees of these nodes, seeds first, then hop by hop. Raises ValueError for seeds without a time."""
         if index.time is None:
             raise ValueError("the seeds have no time, so nobody can say what they may see; give input_time")
-        now = self._since(index.time).clamp(0, self.span - 1)
+        rng, now = self._rng(), index.time.to(torch.int64)
         trees = _Trees(index.node, kind=str(index.input_type), kinds=self.kinds, edge_types=[*self.edges])
         for most in self.hops:
             heard: dict[EdgeType, _Heard] = {}
             for edge, known in self.edges.items():
                 nodes, seeds = trees.nodes[edge[2]][-1]
-                who, at = self._found(known, nodes, time=now[seeds], most=most)
+                found = _found(known.start, known.time, nodes.numpy(), now[seeds].numpy(), most, rng)
+                who, at = (torch.from_numpy(each) for each in found)
                 heard[edge] = _Heard(who, known.source[at], known.place[at])
             trees.grow(heard)
         return trees.output(metadata=(index.input_id, index.time))
@@ -85,39 +95,47 @@ class TemporalSampler(BaseSampler):
         """Raises NotImplementedError: patron predicts customers, and samples from nodes."""
         raise NotImplementedError("patron samples from nodes; there are no seed edges")
 
-    def _since(self, time: Tensor) -> Tensor:
-        return time - self.earliest + 1  # 0 is what was always known
-
-    def _sorted(self, data: HeteroData, edge: EdgeType) -> _Edges:
-        (source, target), number = data[edge].edge_index, data[edge[2]].num_nodes
-        since = self._since(data[edge].time) if "time" in data[edge] else torch.zeros_like(target)
-        key, place = torch.sort(target * self.span + since, stable=True)
-        return _Edges(index2ptr(target[place], number), key, source[place], place)
-
-    def _found(self, edges: _Edges, nodes: Tensor, *, time: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        # Which of the nodes hear, and by which edges: [m] each.
-        start, end = edges.start[nodes], torch.searchsorted(edges.key, nodes * self.span + time, right=True)
-        known = end - start
-        taken = known.clamp(max=most)
-        who = torch.repeat_interleave(taken)
-        within = torch.arange(len(who)) - (torch.cumsum(taken, dim=0) - taken)[who]
+    def _rng(self) -> np.random.Generator | None:
         if self.how == "last":
-            return who, (end - taken)[who] + within
-        return who, start[who] + _drawn(known, most=most, generator=self.generator)[who, within]
+            return None
+        return np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
 
 
-def _drawn(number: Tensor, *, most: int, generator: torch.Generator | None) -> Tensor:
-    """Of so many each [n], `most` places without replacement, all sets alike: [n, most]; where there are no more than
-    that, all of them first. Floyd's algorithm (Bentley & Floyd 1987)."""
-    drawn = torch.arange(most).repeat(len(number), 1)
-    full = torch.nonzero(number > most)[:, 0]
-    top = number[full] - most + torch.arange(most)[:, None]  # [most, full]: the k-th is one of 0 to top[k]
-    chosen = (torch.rand(top.shape, generator=generator, dtype=torch.float64) * (top + 1)).long()
-    for k in range(1, most):
-        taken = (chosen[:k] == chosen[k]).any(dim=0)
-        chosen[k] = torch.where(taken, top[k], chosen[k])
-    drawn[full] = chosen.T
-    return drawn
+@numba.njit(cache=True)
+def _found(
+    start: np.ndarray, time: np.ndarray, nodes: np.ndarray, now: np.ndarray, most: int, rng: np.random.Generator | None
+) -> tuple[np.ndarray, np.ndarray]:
+    # Which of the nodes hear, and by which edges, each knowing those up to its `now`: [m] each. The last ones, or drawn
+    # by `rng`, if there is one.
+    known = np.empty(len(nodes), np.int64)
+    for k in range(len(nodes)):
+        first, end = start[nodes[k]], start[nodes[k] + 1]
+        known[k] = np.searchsorted(time[first:end], now[k], side="right")
+    number = np.minimum(known, most).sum()
+    who, at = np.empty(number, np.int64), np.empty(number, np.int64)
+    done = 0
+    for k in range(len(nodes)):
+        taken, first = min(known[k], most), start[nodes[k]]
+        who[done : done + taken] = k
+        for j in range(taken):
+            at[done + j] = first + known[k] - taken + j
+        if rng is not None and known[k] > most:
+            _draw(at[done : done + most], first, known[k], rng)
+        done += taken
+    return who, at
+
+
+@numba.njit(cache=True)
+def _draw(chosen: np.ndarray, first: int, number: int, rng: np.random.Generator) -> None:
+    # Of so many from `first` on as many as there is room for, none twice, all sets alike: Floyd's algorithm (Bentley &
+    # Floyd 1987).
+    for k in range(len(chosen)):
+        top = number - len(chosen) + k
+        drawn = first + int(rng.random() * (top + 1))
+        for earlier in chosen[:k]:
+            if earlier == drawn:
+                drawn = first + top
+        chosen[k] = drawn
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,20 +24,25 @@ from patron.graph.snapshot import csr, snapshot
 from patron.tables.database import Database
 
 
-def structure(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
+class Build(Protocol):
+    """`graph.build.build`, or what remembers what it built."""
+
+    def __call__(self, db: Database, *, config: GraphConfig) -> HeteroData: ...
+
+
+def structure(db: Database, *, cutoff: date, config: GraphConfig, build: Build = build) -> HeteroData:
     """The snapshot at `cutoff` of the graph of `db`, without echoes (`is_echo`): most of the work, and nothing to be
     learned. With a folder `config.cache` it is read from there, or left there for the next one; its tensors are then
     mapped and not read until they are used."""
     if config.cache is None:
-        return _made(db, cutoff=cutoff, config=config)
+        return _made(build(db, config=config), cutoff=cutoff, config=config)
     file = config.cache.expanduser() / f"{_name(db, cutoff=cutoff, config=config)}.pt"
     if not file.exists():
-        _write(_made(db, cutoff=cutoff, config=config), file)
+        _write(_made(build(db, config=config), cutoff=cutoff, config=config), file)
     return _read(file)
 
 
-def _made(db: Database, *, cutoff: date, config: GraphConfig) -> HeteroData:
-    data = build(db, config=config)
+def _made(data: HeteroData, *, cutoff: date, config: GraphConfig) -> HeteroData:
     shot = snapshot(data, cutoff=cutoff, half_life_days=config.half_life_days, shuffle=config.shuffled)
     for edge in [edge for edge in shot.edge_types if is_echo(edge)]:
         del shot[edge]
