@@ -18,7 +18,8 @@ TINY = [
     "data=tiny", "data.customers=120", "estimator=[gnn]", "seeds=[0]", "task=90d", "split.test=['2021-09-30']",
     "split.max_cutoffs=2", "features.groups=[rfm]", "trainer.max_steps=6", "trainer.steps_per_check=3",
     "trainer.progress=false", "evaluation.n_boot=0", "estimators.gnn.model.dropout=0",
-    "estimators.gnn.model.input_dropout=0", "estimators.gnn.model.channels=8",
+    "estimators.gnn.model.input_dropout=0", "estimators.gnn.model.channels=8", "trainer.learning_rate=0.02",
+    "trainer.warmup_steps=0",
 ]  # fmt: skip
 TREES = "trainer.sampling={hops: [4, 2], how: last, batch_size: 33}"
 TOGETHER = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
@@ -36,14 +37,14 @@ def train(here: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> pd.Dat
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
-@pytest.mark.parametrize("mode", [(), (TREES,)], ids=["whole snapshots", "sampled trees"])
+@pytest.mark.parametrize("mode", [("graph=full",), (TREES,)], ids=["shards of snapshots", "sampled trees"])
 def test_two_processes_train_what_one_would(mode: tuple[str, ...], tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     one = train(tmp_path / "one", *mode)
     two = train(tmp_path / "two", *mode, "trainer.devices=2", launcher=tuple(TOGETHER))
     for column in ("ltv_mean", "ltv_median", "rank_score", "q90"):
-        np.testing.assert_allclose(two[column], one[column], rtol=2e-3, atol=2e-3 * one[column].abs().mean())
+        np.testing.assert_allclose(two[column], one[column], rtol=1e-4, atol=1e-4 * one[column].abs().mean())
     assert one["ltv_mean"].std() > 0
 
 

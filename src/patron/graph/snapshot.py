@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
+from torch_geometric.data.storage import EdgeStorage
 from torch_geometric.index import index2ptr
 
 from patron.days import DAY_SECONDS, epoch_seconds, midnight
 from patron.graph.edges import EDGES, EdgeType
 from patron.graph.shuffle import shuffled_ends
 
+Across = Literal["sum", "gather"]
 STATS = ("count", "weight", "latest", "earliest")
 
 
@@ -32,14 +35,20 @@ class Incoming:
     [sources, targets], by which gradients flow back. `stats` [targets, 4], in the order of
     `STATS`: log1p of the number of edges, of the sum of their weights, of the days since the latest and since the
     earliest. A target without edges has 0 in all, and edges without a time have 0 for the days.
+
+    `across` is what processes that hold parts of one snapshot do about it, and `own` are the sources that this one has:
+    `patron.graph.shards`.
     """
 
     adj_t: Tensor
     transposed: Tensor
     stats: Tensor
+    across: Across | None = None
+    own: Tensor | None = None
 
     def of(self, targets: slice) -> "Incoming":
         """What reaches these targets alone; gradients do not flow back from there."""
+        assert self.across is None, "nodes at a time are for those who hold all of a snapshot"
         start, col, weight = self.adj_t.crow_indices(), self.adj_t.col_indices(), self.adj_t.values()
         first, last = int(start[targets.start]), int(start[targets.stop])
         size = (targets.stop - targets.start, self.adj_t.shape[1])
@@ -93,7 +102,11 @@ def of_trees(batch: HeteroData, shot: HeteroData, *, half_life_days: float) -> H
 
 def incoming(shot: HeteroData) -> dict[EdgeType, Incoming]:
     """What reaches whom in a snapshot, by edge type; empty for one without edges."""
-    return {edge: Incoming(shot[edge].adj_t, shot[edge].transposed, shot[edge].stats) for edge in shot.edge_types}
+    return {edge: _incoming(shot[edge]) for edge in shot.edge_types}
+
+
+def _incoming(store: EdgeStorage) -> Incoming:
+    return Incoming(store.adj_t, store.transposed, store.stats, store.get("across"), store.get("own"))
 
 
 @dataclass(frozen=True)

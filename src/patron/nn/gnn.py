@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torch_geometric.nn import HeteroConv, SAGEConv
 
 from patron.graph.edges import EdgeType
@@ -51,8 +52,16 @@ class CSRSAGEConv(SAGEConv):
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], edges: Incoming) -> Tensor:
         """Of sources [S, channels], or these and the targets [T, channels]: [T, channels]."""
-        source = x if isinstance(x, Tensor) else x[0]
-        return self.lin_l(WeightedMean.apply(source, edges.adj_t, edges.transposed))
+        return self.lin_l(_heard(x if isinstance(x, Tensor) else x[0], edges))
+
+
+def _heard(x: Tensor, edges: Incoming) -> Tensor:
+    # The weighted means of the sources' states, be they in this process or in others.
+    if edges.across == "gather":
+        assert edges.own is not None
+        x = all_reduce(x.new_zeros(edges.adj_t.shape[1], x.shape[1]).index_copy(0, edges.own, x))
+    heard = WeightedMean.apply(x, edges.adj_t, edges.transposed)
+    return all_reduce(heard) if edges.across == "sum" else heard
 
 
 class HeteroSAGE(nn.Module):

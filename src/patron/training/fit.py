@@ -24,7 +24,7 @@ from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
 from patron.training.module import LTVModule, TrainerConfig, said
 from patron.training.ranks import rank, require, world
-from patron.training.shots import Shots
+from patron.training.shots import Shots, held
 
 log = logging.getLogger("patron")
 AT_ONCE = 2**16  # nodes, of which messages are held where nothing is learned
@@ -65,7 +65,7 @@ def tune(
         LTVModule(model, config=config),
         _trainer(config, callbacks=callbacks, folder=folder, name="tune", steps=config.max_steps),
     )
-    trainer.fit(module, _steps(train, config=config, seed=seed), _whole(val), ckpt_path=ckpt_path)
+    trainer.fit(module, _steps(train, config=config, seed=seed), _whole(held(val)), ckpt_path=ckpt_path)
     # Our own checkpoint, just written: it holds nothing but tensors and numbers.
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])

@@ -14,6 +14,7 @@ from torchmetrics.functional import spearman_corrcoef
 from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
+from patron.training.ranks import everybodys
 from patron.training.shots import SamplingConfig
 
 
@@ -57,8 +58,9 @@ def _all_said(model: LTVModel, shot: HeteroData, *, size: int | None = None) -> 
 
 
 class LTVModule(pl.LightningModule):
-    """Trains `model` on snapshots whose customers carry `rows` [B] (which of them count), `y` [B] (their spend),
-    `auxiliary` [B, H] (that at other horizons) if the model learns it, and maybe an `offset` [B, head.out].
+    """Trains `model` on snapshots, or on what this process holds of them, whose customers carry `rows` [B] (which of
+    them count), `y` [B] (their spend), `auxiliary` [B, H] (that at other horizons) if the model learns it, and maybe an
+    `offset` [B, head.out].
 
     In training their `share` is how much more or less than the average process this one has of them, so that the mean
     over processes that train together is that over customers."""
@@ -89,7 +91,7 @@ class LTVModule(pl.LightningModule):
         self._seen.append((self(shot), shot["customer"].y))
 
     def on_validation_epoch_end(self) -> None:
-        out, y = (torch.cat(parts) for parts in zip(*self._seen, strict=True))
+        out, y = (everybodys(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
         self._seen.clear()
         head, spend = self.model.head, as_numpy(y)
         location = head.location(out)

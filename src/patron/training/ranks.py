@@ -1,6 +1,9 @@
 """Which of the processes this is that `torchrun` started to train together; on its own it is the first of one."""
 
+import torch
+import torch.distributed as dist
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from torch import Tensor
 
 
 def rank() -> int:
@@ -11,6 +14,15 @@ def rank() -> int:
 def world() -> int:
     """How many processes there are."""
     return TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else 1
+
+
+def everybodys(values: Tensor) -> Tensor:
+    """What all processes have, one after the other: [n, ...] each, of any n."""
+    if world() == 1:
+        return values
+    parts: list[Tensor] = [values] * world()
+    dist.all_gather_object(parts, values.cpu())
+    return torch.cat(parts).to(values.device)
 
 
 def require(*, devices: int, num_nodes: int) -> None:

@@ -1,23 +1,22 @@
 """What one step learns from: a whole snapshot, or trees sampled from one, of some of its customers.
 
-Processes that train together draw the same customers, and each learns from those of its own; DDP takes the mean of
-their gradients, so that a step is the one that a single process would take.
+Processes that train together draw the same customers, and each learns from those of its own, or holds a part of the
+snapshot; DDP takes the mean of their gradients, so that a step is the one that a single process would take.
 """
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
-from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import NodeLoader
 
 from patron.graph.sampler import How, TemporalSampler
+from patron.graph.shards import shard
 from patron.graph.snapshot import of_trees
 from patron.training.ranks import rank, world
 
@@ -39,21 +38,26 @@ class Shots(Protocol):
     def draw(self, k: int, *, step: int) -> HeteroData: ...
 
 
-@dataclass(frozen=True)
 class Whole:
-    """Each snapshot as it is: the same for every step."""
+    """Each snapshot as it is, or what this process holds of it: the same for every step."""
 
-    shots: Sequence[HeteroData]
+    def __init__(self, shots: Sequence[HeteroData]) -> None:
+        self.shots = held(shots)
 
     def __len__(self) -> int:
         return len(self.shots)
 
     def draw(self, k: int, *, step: int) -> HeteroData:
         """The k-th snapshot."""
-        shot = copy.copy(self.shots[k])
-        customers = self.shots[k]["customer"]
-        mine, share = _mine(np.arange(len(customers.rows)))
-        return _asked(shot, customers, mine, rows=customers.rows[mine], share=share)
+        return copy.copy(self.shots[k])
+
+
+def held(shots: Sequence[HeteroData]) -> list[HeteroData]:
+    """What this process holds of each snapshot: all, or a shard, whose `share` says how much that is."""
+    parts = [copy.copy(shot) if world() == 1 else shard(shot, rank=rank(), world=world()) for shot in shots]
+    for part, shot in zip(parts, shots, strict=True):
+        part["customer"].share = len(part["customer"].rows) * world() / len(shot["customer"].rows)
+    return parts
 
 
 class Sampled:
@@ -78,7 +82,12 @@ class Sampled:
         drawn, share = _mine(rng.choice(number, min(self.config.batch_size, number), replace=False))
         self.generator.manual_seed(int(rng.integers(2**63)))
         trees = of_trees(self.loaders[k](drawn.tolist()), self.shots[k], half_life_days=self.half_life_days)
-        return _asked(trees, customers, drawn, rows=torch.arange(len(drawn)), share=share)
+        store = trees["customer"]
+        store.rows, store.share = torch.arange(len(drawn)), share
+        for name in ("y", "auxiliary", "offset"):
+            if name in customers:
+                store[name] = customers[name][drawn]
+        return trees
 
     def _loader(self, shot: HeteroData, data: HeteroData) -> NodeLoader:
         rows = shot["customer"].rows
@@ -92,13 +101,3 @@ def _mine(drawn: np.ndarray) -> tuple[np.ndarray, float]:
     """Of what all processes draw, what this one learns from, and how much more than the average process that is."""
     mine = drawn[rank() :: world()]
     return mine, len(mine) * world() / len(drawn)
-
-
-def _asked(shot: HeteroData, customers: Any, drawn: np.ndarray, *, rows: Tensor, share: float) -> HeteroData:
-    # The shot, to learn from these of the customers, who stand at `rows` of it.
-    store = shot["customer"]
-    store.rows, store.share = rows, share
-    for name in ("y", "auxiliary", "offset"):
-        if name in customers:
-            store[name] = customers[name][drawn]
-    return shot
