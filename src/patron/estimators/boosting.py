@@ -21,6 +21,7 @@ from typing import Any, Literal, Self, get_args
 import lightgbm
 import numpy as np
 from scipy.special import expit, logit
+from tqdm import tqdm
 
 from patron.task.ltv import TaskTable
 
@@ -152,7 +153,7 @@ def boost(
     boosters = {
         name: _boost(matrix, rows, name=name, params=params, trees=trees[name], valid=valid, patience=patience,
                      start=partial(_start, view=VIEWS[name], scale=scale, factor=starts[name]), scale=scale)
-        for name in get_args(Name)
+        for name in tqdm(get_args(Name), desc="LightGBM", unit="view", delay=2, leave=False)
     }  # fmt: skip
     return Boosted(boosters, scale, starts)
 

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
+from cachetools import LRUCache, cached
 
 from patron.days import midnight
 from patron.features.attributes import attributes, described
@@ -39,6 +40,7 @@ def _btyd(moment: Moment) -> pd.DataFrame:
 
 
 Block = Callable[[Moment], pd.DataFrame]
+REMEMBERED = 6 * 2**30  # bytes of blocks: those of three cutoffs with a million customers
 # In the order of the columns. Of a block with several groups, those that are asked for are kept.
 BLOCKS: Mapping[Block, tuple[Group, ...]] = {
     purchases: ("rfm", "windows", "percentiles", "baskets", "returns"),
@@ -71,7 +73,11 @@ def customer_features(
     return pd.concat([pd.DataFrame(index=index), *parts], axis=1)
 
 
-@lru_cache(maxsize=512)
+def _bytes(block: pd.DataFrame) -> int:
+    return int(block.memory_usage().sum())
+
+
+@cached(LRUCache(REMEMBERED, getsizeof=_bytes))
 def _block(db: Tables, cutoff: date, spec: FeatureSpec, block: Block) -> pd.DataFrame:
     return block(Moment(db, cutoff, spec))
 
