@@ -3,10 +3,7 @@
 It needs pyspark, sqlglot and Java, and is skipped where one of them is not there.
 """
 
-import os
-import shutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -40,34 +37,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 pytest.importorskip("sqlglot")
-sql = pytest.importorskip("pyspark.sql")
+pytest.importorskip("pyspark.sql")
 
 RETAIL = Path(__file__).parents[2] / "shared" / "data" / "online_retail_ii"
 CUTOFF = date(2021, 4, 1)
 EDGE_ORDER: Mapping[str, Any] = {
     "by": ["target", "jaccard", "source"], "ascending": [True, False, True], "ignore_index": True,
 }  # fmt: skip
-# Nothing is compiled: the tables are small, and most of the time would go there.
-FAST = {
-    "spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.sql.adaptive.enabled": "false", "spark.sql.shuffle.partitions": "2", "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-}  # fmt: skip
-
 OnSpark = Callable[[Database], SparkTables]
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator["SparkSession"]:
-    if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
-        pytest.skip("there is no Java")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
-        builder = sql.SparkSession.builder.master("local[2]").config(map=FAST)
-        session = builder.config("spark.sql.session.timeZone", "UTC").getOrCreate()
-        session.sparkContext.setLogLevel("ERROR")
-        yield session
-        session.stop()
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,11 @@ They are those of `customer_features`, `labelled` and `build` on a `Database`, r
 Spark's own commit protocol and is whole if it holds `_SUCCESS`. What is NaN in pandas is NULL.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -20,24 +21,29 @@ from patron.features.asof import FeatureConfig, FeatureSpec, customer_features, 
 from patron.graph.build import GraphConfig
 from patron.graph.spark import co_shopper_edges
 from patron.tables.spark import SparkTables, exists, read_parquet, session
+from patron.tables.spark_checks import check
 from patron.task.ltv import TaskConfig, labelled, require_closed
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+log = logging.getLogger("patron")
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SparkTablesConfig:
     """Where the tables are, `<path>/<table>.parquet`, and what is made of them at each cutoff, below `out`.
 
-    Columns are those that the first cutoff supports. Edges are made if co_shopper is among the relations of the graph;
-    `pairs_per_task` is how many pairs of a customer and a product a task may hold. `labels` of false leaves labels out.
+    `validation` of null is for tables that have been validated. Columns are those that the first cutoff supports. Edges
+    are made if co_shopper is among the relations of the graph; `pairs_per_task` is how many pairs of a customer and a
+    product a task may hold. `labels` of false leaves labels out.
     """
 
     name: Annotated[str, Field(min_length=1)]
     path: str
     out: str
     cutoffs: Annotated[tuple[date, ...], Field(min_length=1)]
+    validation: Literal["strict"] | None
     labels: bool
     task: TaskConfig
     features: FeatureConfig
@@ -54,12 +60,15 @@ class Part:
 
 
 def write(config: SparkTablesConfig) -> Iterator[Part]:
-    """Each part when it has been written. Raises FileExistsError if there is something at `out`, and ValueError for
-    tables that `read_parquet` refuses and for a label window that is still open: nothing is written then."""
+    """Each part when it has been written. Raises FileExistsError if there is something at `out`, ValueError for tables
+    that `read_parquet` refuses and for a label window that is still open, and InvalidTables: nothing is written then.
+    What is odd about the tables goes to the log."""
     spark = session(config.name)
     if exists(spark, config.out):
         raise FileExistsError(f"{config.out} is there already; remove it, or choose another folder")
     tables, cutoffs = read_parquet(spark, path=config.path, name=config.name), sorted(set(config.cutoffs))
+    if config.validation and (report := check(tables, today=date.today())).violations:
+        log.warning("%s", report)
     for cutoff in cutoffs if config.labels else ():
         require_closed(tables, cutoff=cutoff, config=config.task)
     spec = specify(tables, config=config.features, horizon=config.task.horizon, cutoffs=cutoffs)

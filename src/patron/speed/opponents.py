@@ -79,7 +79,7 @@ class Compared:
 def opponents(config: OpponentsConfig) -> pd.DataFrame:
     """One row a comparison; the ratio is NaN where patron ran alone."""
     jobs: Mapping[str, Callable[[OpponentsConfig], Iterator[Compared]]] = {
-        "co-shoppers": _co_shoppers, "next cutoff": _next_cutoff, "message passing": _messages, "sampling": _sampling,
+        "co-shoppers": _co_shoppers, "next cutoff": _next_cutoff, "message passing": messages, "sampling": _sampling,
     }  # fmt: skip
     bar = tqdm(jobs.items(), unit="kernel")
     rows = []
@@ -125,7 +125,8 @@ def _earlier(bought: sp.csr_matrix, *, share: float) -> sp.csr_matrix:
     return sp.csr_matrix((bought.data[kept], (rows, bought.indices[kept])), shape=bought.shape)
 
 
-def _messages(config: OpponentsConfig) -> Iterator[Compared]:
+def messages(config: OpponentsConfig) -> Iterator[Compared]:
+    """Message passing, there and back, beside PyG's own."""
     bought, size = purchases(**vars(config.edges), seed=0).tocoo(), (config.edges.products, config.edges.customers)
     target, source = (torch.from_numpy(ends.astype(np.int64)) for ends in (bought.col, bought.row))
     adj_t, transposed = mean_csr(target, source, torch.ones(len(source)), size=size)

@@ -41,7 +41,7 @@ def _enforce(
     count, sound = connection.execute(select).fetchall()[0]
     if not count:
         return None
-    samples = connection.execute(_samples(rule, readings=readings)).fetchall()
+    samples = connection.execute(samples_of(rule, readings=readings)).fetchall()
     drops = isinstance(rule.repair, Drop)
     _mend(connection, rule)
     return Violation(
@@ -49,6 +49,19 @@ def _enforce(
         mend=rule.mend, remedy=rule.repair.said if rule.repair else "",
         dropped=sound if drops else 0, fixed=count if rule.repair and not drops else 0,
     )  # fmt: skip
+
+
+def samples_of(rule: Rule, *, readings: Mapping[str, Reading]) -> str:
+    """SQL for the first bad rows, at most five, as `key` or `key: value`, each text once, in the order of the keys."""
+    key = TABLES[rule.table].key or TABLES[rule.table].columns[0].name
+    label, order = "'row ' || CAST(source_row + 1 AS VARCHAR)", "NULL"
+    if key in readings:
+        label, order = f"coalesce(CAST({key} AS VARCHAR), {label})", key
+    stored = f"{rule.column}__raw, " if readings[rule.column].raw else ""
+    value = f"coalesce(': ' || coalesce({stored}CAST({rule.column} AS VARCHAR)), '')"
+    sample = label if rule.column == key else f"{label} || {value}"
+    bad = f"SELECT {sample} AS sample, {order} AS key, source_row FROM {rule.table} WHERE {rule.bad}"
+    return f"SELECT sample FROM ({bad}) AS bad GROUP BY sample, key ORDER BY key, min(source_row) LIMIT {_SAMPLES}"
 
 
 def emptied(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> Iterator[Violation]:
@@ -72,19 +85,6 @@ def derive_parents(connection: duckdb.DuckDBPyConnection, columns: Mapping[str, 
 def count_rows(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     """The number of rows that `table` has now."""
     return connection.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
-
-
-def _samples(rule: Rule, *, readings: Mapping[str, Reading]) -> str:
-    """SQL for the first bad rows as `key` or `key: value`, each text once, in the order of the keys."""
-    key = TABLES[rule.table].key or TABLES[rule.table].columns[0].name
-    label, order = "'row ' || CAST(source_row + 1 AS VARCHAR)", "NULL"
-    if key in readings:
-        label, order = f"coalesce(CAST({key} AS VARCHAR), {label})", key
-    stored = f"{rule.column}__raw, " if readings[rule.column].raw else ""
-    value = f"coalesce(': ' || coalesce({stored}CAST({rule.column} AS VARCHAR)), '')"
-    sample = label if rule.column == key else f"{label} || {value}"
-    bad = f"SELECT {sample} AS sample, {order} AS key, source_row FROM {rule.table} WHERE {rule.bad}"
-    return f"SELECT sample FROM ({bad}) AS bad GROUP BY sample, key ORDER BY key, min(source_row) LIMIT {_SAMPLES}"
 
 
 def _mend(connection: duckdb.DuckDBPyConnection, rule: Rule) -> None:

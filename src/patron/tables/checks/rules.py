@@ -88,7 +88,7 @@ CROSS = (
     ),
     Rule(
         "orders", "order_id", "no items in order_items", "warning",
-        "order_id NOT IN (SELECT order_id FROM order_items)",
+        "NOT EXISTS (SELECT 1 FROM order_items AS i WHERE i.order_id = orders.order_id)",
         "check that order_items is complete; such an order counts, with an amount of 0",
         needs=("orders.order_id", "order_items.order_id"),
     ),
@@ -203,11 +203,12 @@ def _null_rules(table: TableSchema, column: Column, *, reading: Reading, fallbac
 
 def _reference_rules(table: TableSchema, column: Column, *, parent: TableSchema) -> Iterator[Rule]:
     """It names a row of its parent. What names a row that repair dropped is told apart from what never had a parent."""
-    name, dropped = column.name, f"(SELECT {parent.key} FROM {parent.name}__dropped)"
-    orphan = f"{name} IS NOT NULL AND {name} NOT IN (SELECT {parent.key} FROM {parent.name} WHERE NOT doomed)"
-    lost, mend = f"{orphan} AND {name} IN {dropped}", f"mend table {parent.name}, see above"
+    name, same = column.name, f"p.{parent.key} = {table.name}.{column.name}"
+    dropped = f"EXISTS (SELECT 1 FROM {parent.name}__dropped AS p WHERE {same})"
+    orphan = f"{name} IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {parent.name} AS p WHERE {same} AND NOT p.doomed)"
+    lost, mend = f"{orphan} AND {dropped}", f"mend table {parent.name}, see above"
     yield _refuse(table, column, f"its row of {parent.name} is dropped", lost, mend)
-    unknown, mend = f"{orphan} AND {name} NOT IN {dropped}", f"add it to {parent.name}, or correct {name}"
+    unknown, mend = f"{orphan} AND NOT {dropped}", f"add it to {parent.name}, or correct {name}"
     yield _refuse(table, column, f"not in table {parent.name}", unknown, mend)
 
 
