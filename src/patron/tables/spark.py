@@ -4,7 +4,7 @@ day; what SQL makes of them is computed where they are, and its result alone com
     tables = read_parquet(session("patron"), path="s3a://shop/tables", name="shop")
     customer_features(tables.upto(cutoff), cutoff=cutoff, spec=spec)      # as of a Database, and equal to it
 
-The tables keep the rules of `patron.tables.validate`, which is not run here.
+Whether the tables keep the rules of `patron.tables.validate`, `patron.tables.spark_checks` says.
 """
 
 from collections.abc import Mapping
