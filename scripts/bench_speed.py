@@ -21,9 +21,11 @@ def main(config: SpeedConfig) -> None:
     beside = opponents(config.opponents)
     print(beside.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     _write(beside, f"{config.name}_opponents", config)
-    found = measure(config)
-    print(found.to_string(index=False, float_format=lambda value: f"{value:.1f}"))
-    _write(found, config.name, config)
+    found = pd.DataFrame()
+    for rows in measure(config):
+        print(rows.to_string(index=False, float_format=lambda value: f"{value:.1f}"))
+        found = pd.concat([found, rows])
+        _write(found, config.name, config)  # what is measured stays, whatever becomes of the next size
     print(f"wrote {save(speed_figure(found), config.results / f'{config.name}.png')}")
 
 

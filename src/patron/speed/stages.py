@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -61,31 +62,25 @@ class _Clock:
         return found.value
 
 
-def measure(config: SpeedConfig) -> pd.DataFrame:
-    """One row a size and stage, `read`, `validate`, `labels`, `features`, `graph` and of each estimator `fit` and
+def measure(config: SpeedConfig) -> Iterator[pd.DataFrame]:
+    """Size by size, one row a stage, `read`, `validate`, `labels`, `features`, `graph` and of each estimator `fit` and
     `score`: `customers`, `order_items`, `seconds`, `peak_mb` of the process and `added_mb` to what it held. Raises
-    ValueError unless the data are a made-up world."""
+    ValueError unless the data are a made-up world, and BrokenProcessPool where memory was not enough."""
     if not isinstance(config.data, WorldConfig):
         raise ValueError(f"data={config.data.name} has one size only; take a made-up world, such as data=million")
-    return pd.concat([*_sizes(config, config.data)], ignore_index=True)
-
-
-def _sizes(config: SpeedConfig, world: WorldConfig) -> Iterator[pd.DataFrame]:
     for size in config.sizes:
-        with tempfile.TemporaryDirectory() as parent, multiprocessing.get_context("spawn").Pool(1) as pool:
+        alone = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        with tempfile.TemporaryDirectory() as parent, alone:
             folder = Path(parent) / "world"
-            rows = write(replace(world, customers=size), folder=folder)
-            found = pool.apply(_stages, (config, folder))
+            rows = write(replace(config.data, customers=size), folder=folder)
+            found = alone.submit(_stages, config, folder).result()
         yield found.assign(customers=size, order_items=rows["order_items"])
 
 
 def _stages(config: SpeedConfig, folder: Path) -> pd.DataFrame:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     clock = _Clock()
-    tables = {file.stem: TableConfig(file=file.name) for file in sorted(folder.glob("*.parquet"))}
-    raw = clock.stage("read", lambda: read_files(FilesConfig(folder, tables)))
-    checked = clock.stage("validate", lambda: validate(raw, name="world", mode="strict", today=date.today()))
-    db = checked.database.in_order_of_time()
+    db = _read(clock, folder)
     (*_, fold) = clock.stage("labels", lambda: folds(db, task=config.task, split=config.split))
     spec = specify(db, config=config.features, horizon=fold.refit.horizon, cutoffs=fold.refit.cutoffs)
     cutoffs = fold.refit.cutoffs
@@ -95,6 +90,14 @@ def _stages(config: SpeedConfig, folder: Path) -> pd.DataFrame:
         if not isinstance(chosen, OracleConfig):  # an experiment on a world brings it along
             _fit_and_score(clock, name, chosen, db=db, fold=fold, config=config)
     return pd.DataFrame(clock.rows)
+
+
+def _read(clock: _Clock, folder: Path) -> Database:
+    # Nothing else stays in memory.
+    tables = {file.stem: TableConfig(file=file.name) for file in sorted(folder.glob("*.parquet"))}
+    raw = clock.stage("read", lambda: read_files(FilesConfig(folder, tables)))
+    checked = clock.stage("validate", lambda: validate(raw, name="world", mode="strict", today=date.today()))
+    return checked.database.in_order_of_time()
 
 
 def _fit_and_score(
