@@ -17,11 +17,10 @@ from patron.speed.peers import PeersConfig, beside_peers
 def main(config: PeersConfig) -> None:
     rows = []
     for row in beside_peers(config):
-        rows.append({**asdict(row), "ratio": row.ratio})
+        rows.append({**asdict(row), "ratio": row.ratio, "command": command(), "commit": commit()})
         print(f"{row.what}: {row.patron_seconds:.3g} s; {row.peer} {row.peer_seconds:.3g} s {row.note}", flush=True)
-    found = pd.DataFrame(rows).assign(command=command(), commit=commit())
-    for path in write_results(found, name="peers", folder=config.results, readme=None):
-        print(f"wrote {path}")
+        written = write_results(pd.DataFrame(rows), name="peers", folder=config.results, readme=None)
+    print(*(f"wrote {path}" for path in written), sep="\n")
 
 
 if __name__ == "__main__":

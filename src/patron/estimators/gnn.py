@@ -1,6 +1,7 @@
 """The graph neural network as an estimator: snapshots in, spend out."""
 
 import copy
+import gc
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -109,6 +110,7 @@ class GNN(Stored):
         tuned = self._tune(db, start=start, train=train, val=val)
         out = in_order(val.table, outputs(tuned.model, self._shots(db, rows=val, of=start)))
         warn_if_collapsed(tuned.model, out)
+        gc.collect()  # Lightning's trainer and module point at each other, and would keep the snapshots of tuning
         self.trained = self._refit(db, rows=refit, steps=tuned.steps)
         return self.calibrate(db, out, val, head=tuned.model.head)
 
