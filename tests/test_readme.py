@@ -87,7 +87,7 @@ def test_commands_compose_and_load(
     assert (ROOT / script).is_file(), f"there is no {script}"
     source = (ROOT / script).read_text()
     schema = get_type_hints(runpy.run_path(str(ROOT / script))["main"])["config"]
-    name = re.search(r'\bname="(\w+)"', source)
+    name = re.search(r'\bentry\(.*\bname="(\w+)"', source)
     assert name
     loaded: list[Any] = []
     monkeypatch.setattr(sys, "argv", [str(ROOT / script), *arguments])
