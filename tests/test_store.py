@@ -61,10 +61,14 @@ def test_ids_may_be_texts(shop: Database, tmp_path: Path) -> None:
         same(made(named, cache=tmp_path), expected)
 
 
-def test_nothing_is_built_twice(shop: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = made(shop, cache=tmp_path)
-    monkeypatch.setattr(store, "build", lambda *_, **__: pytest.fail("built again"))
-    same(made(shop, cache=tmp_path), first)
+def test_nothing_is_built_twice(shop: Database, tmp_path: Path) -> None:
+    def again(*_: object, **__: object) -> HeteroData:
+        pytest.fail("built again")
+
+    first, config = made(shop, cache=tmp_path), replace(SMALL.graph, cache=tmp_path)
+    same(structure(shop.upto(CUTOFF), cutoff=CUTOFF, config=config, build=again), first)
+    with pytest.raises(pytest.fail.Exception, match="built again"):
+        structure(shop.upto(CUTOFF), cutoff=CUTOFF, config=replace(config, cache=None), build=again)
 
 
 def test_other_tables_configurations_cutoffs_and_code_are_other_files(
