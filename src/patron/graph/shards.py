@@ -38,6 +38,13 @@ def shard(shot: HeteroData, *, rank: int, world: int) -> HeteroData:
     return part
 
 
+def take_labels(part: HeteroData, shot: HeteroData, chosen: "Tensor | np.ndarray") -> None:
+    """What the customers' `rows` of a snapshot carry, of those that are chosen, for a part of it."""
+    for name in ("y", "auxiliary", "offset"):
+        if name in shot["customer"]:
+            part["customer"][name] = shot["customer"][name][chosen]
+
+
 def _customers(shot: HeteroData, *, rank: int, world: int) -> np.ndarray:
     rows = np.sort(shot["customer"].rows.numpy())
     first = [0, *(int(rows[len(rows) * k // world]) for k in range(1, world)), shot["customer"].num_nodes]
@@ -63,9 +70,7 @@ def _cut_rows(part: HeteroData, shot: HeteroData, own: np.ndarray) -> None:
     store, rows = part["customer"], shot["customer"].rows
     here = (rows >= int(own[0])) & (rows <= int(own[-1]))
     store.rows = rows[here] - int(own[0])
-    for name in ("y", "auxiliary", "offset"):
-        if name in store:
-            store[name] = shot["customer"][name][here]
+    take_labels(part, shot, here)
 
 
 def _cut_edge(part: HeteroData, shot: HeteroData, edge: EdgeType, mine: dict[str, np.ndarray]) -> None:

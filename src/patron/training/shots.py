@@ -16,7 +16,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import NodeLoader
 
 from patron.graph.sampler import How, TemporalSampler
-from patron.graph.shards import shard
+from patron.graph.shards import shard, take_labels
 from patron.graph.snapshot import of_trees
 from patron.training.ranks import rank, world
 
@@ -77,16 +77,12 @@ class Sampled:
 
     def draw(self, k: int, *, step: int) -> HeteroData:
         """The trees of `batch_size` customers of the k-th snapshot, or of all of them if there are no more."""
-        customers, rng = self.shots[k]["customer"], np.random.default_rng([self.seed, step])
-        number = len(customers.rows)
+        number, rng = len(self.shots[k]["customer"].rows), np.random.default_rng([self.seed, step])
         drawn, share = _mine(rng.choice(number, min(self.config.batch_size, number), replace=False))
         self.generator.manual_seed(int(rng.integers(2**63)))
         trees = of_trees(self.loaders[k](drawn.tolist()), self.shots[k], half_life_days=self.half_life_days)
-        store = trees["customer"]
-        store.rows, store.share = torch.arange(len(drawn)), share
-        for name in ("y", "auxiliary", "offset"):
-            if name in customers:
-                store[name] = customers[name][drawn]
+        trees["customer"].rows, trees["customer"].share = torch.arange(len(drawn)), share
+        take_labels(trees, self.shots[k], drawn)
         return trees
 
     def _loader(self, shot: HeteroData, data: HeteroData) -> NodeLoader:
