@@ -251,10 +251,7 @@ def _fitted(subject: _Subject, case: _Case, build: Build) -> pd.DataFrame:
     # The predictions of a fit, on the way of the pipeline but for its folder.
     config, fold = subject.config, case.fold
     with TemporaryDirectory() as folder, _quietly():
-        setting = Setting(
-            config.features, config.graph, config.trainer, seed=config.seeds[0], folder=Path(folder), ckpt_path=None,
-            world=subject.world,
-        )  # fmt: skip
+        setting = config.setting(Path(folder), world=subject.world)
         past = subject.past(case, fold.cutoff)
         estimator = build(setting, case.db).fit(past, train=fold.train, val=fold.val, refit=fold.refit)
         return estimator.predict(past, rows=fold.test)

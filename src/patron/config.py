@@ -26,11 +26,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 from yaml import YAMLError
 
-from patron.estimators import EstimatorConfig
+from patron.estimators import EstimatorConfig, Setting
 from patron.features.asof import FeatureConfig
 from patron.graph.build import GraphConfig
 from patron.tables.schema import known_tables
 from patron.tables.sources import DataConfig
+from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskConfig
 from patron.task.pql import PQLError, PQLText, Query, compile
 from patron.task.split import SplitConfig
@@ -81,6 +82,15 @@ class Config:
         text = self.query or self.task.query
         if text is not None:
             self._follow(compile(text))
+
+    def setting(
+        self, folder: Path, *, seed: int | None = None, ckpt_path: Path | None = None, world: Truth | None = None
+    ) -> Setting:
+        """What an estimator is built with, by default at the first seed."""
+        seed = self.seeds[0] if seed is None else seed
+        return Setting(
+            self.features, self.graph, self.trainer, seed=seed, folder=folder, ckpt_path=ckpt_path, world=world
+        )
 
     def _follow(self, query: Query) -> None:
         object.__setattr__(self, "query", query.text)

@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from patron.config import Config, dump
-from patron.estimators import EstimatorConfig, OracleConfig, Setting, StackConfig, fit, is_seeded
+from patron.estimators import EstimatorConfig, OracleConfig, StackConfig, fit, is_seeded
 from patron.estimators.oracle import TARGETS
 from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
@@ -200,10 +200,7 @@ def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, se
     config, scores = experiment.config, fold is experiment.folds[-1]  # it is the last fold's estimator that scores
     here = folder if scores else folder / fold.name
     here.mkdir(parents=True, exist_ok=True)
-    setting = Setting(
-        config.features, config.graph, config.trainer, seed=seed, folder=here, ckpt_path=config.ckpt_path,
-        world=experiment.world,
-    )  # fmt: skip
+    setting = config.setting(here, seed=seed, ckpt_path=config.ckpt_path, world=experiment.world)
     past = experiment.db.only(config.tables).upto(fold.cutoff)
     estimator = fit(chosen, setting, past, train=fold.train, val=fold.val, refit=fold.refit)
     estimator.save(here)

@@ -24,7 +24,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config, load_experiment
-from patron.estimators import LightGBMConfig, Setting
+from patron.estimators import LightGBMConfig
 from patron.estimators.boosting import Matrix, boost
 from patron.estimators.choose import Advantage, advantage, rank_losses
 from patron.estimators.lightgbm import LightGBM, median_losses
@@ -100,10 +100,8 @@ class Bench:
             fold = folds(db, task=config.task, split=config.split)[-1]
             train, val = fold.train, fold.val
             past = db.only(config.tables).upto(val.cutoffs[-1])
-            setting = Setting(config.features, config.graph, config.trainer, seed=config.seeds[0], folder=config.runs,
-                              ckpt_path=None, world=None)  # fmt: skip
             cutoffs = tuple(sorted({*train.cutoffs, *val.cutoffs}))
-            model = LightGBM(chosen, setting).begin(past, train=train, cutoffs=cutoffs)
+            model = LightGBM(chosen, config.setting(config.runs)).begin(past, train=train, cutoffs=cutoffs)
             matrix = model.matrix(past, train)
             # The last digit but one: where customers validate, the last one has chosen them.
             held_out = train.bucket(stopping * stopping) // stopping == 0

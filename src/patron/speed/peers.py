@@ -11,7 +11,6 @@ import venv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pandas as pd
@@ -20,7 +19,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from scipy.stats import spearmanr
 
 from patron.config import Config
-from patron.estimators import EstimatorConfig, Setting, build
+from patron.estimators import EstimatorConfig, build
 from patron.evaluation.lifetimes import Job, beside_lifetimes, histories, jobs
 from patron.features.asof import customer_features, specify
 from patron.pipeline import load_database
@@ -114,7 +113,7 @@ def _beside_models(config: PeersConfig) -> Iterator[Row]:
     past, answer = db.upto(fold.cutoff), truth(db, fold=fold, task=config.task)
     features = measured(lambda: _features(past, fold, config))  # both take them from here
     fits = {name: _fitted(config.estimators[name], config, past=past, fold=fold) for name in ("lightgbm", "gnn")}
-    ranks = {name: _spearman(fit.value[1], answer) for name, fit in fits.items()}
+    ranks = {name: _spearman(fit.value, answer) for name, fit in fits.items()}
     yield Row("fit and score the GNN", "LightGBM", _version("lightgbm"), fits["gnn"].seconds,
               fits["lightgbm"].seconds, ranks["gnn"], ranks["lightgbm"])  # fmt: skip
     seconds = {name: features.seconds + fit.seconds for name, fit in fits.items()}
@@ -132,13 +131,13 @@ def _features(past: Database, fold: Fold, config: Config) -> None:
         customer_features(past.upto(cutoff), cutoff=cutoff, spec=spec)
 
 
-def _fitted(chosen: EstimatorConfig, config: Config, *, past: Database, fold: Fold) -> Measured[Any]:
-    def call() -> tuple[Any, pd.Series]:
+def _fitted(chosen: EstimatorConfig, config: Config, *, past: Database, fold: Fold) -> Measured[pd.Series]:
+    # The rank scores of the test rows.
+    def call() -> pd.Series:
         with tempfile.TemporaryDirectory() as folder:
-            setting = Setting(config.features, config.graph, config.trainer, seed=config.seeds[0],
-                              folder=Path(folder), ckpt_path=None, world=None)  # fmt: skip
-            model = build(chosen, setting).fit(past, train=fold.train, val=fold.val, refit=fold.refit)
-            return model, model.predict(past, rows=fold.test)["rank_score"]
+            model = build(chosen, config.setting(Path(folder)))
+            model = model.fit(past, train=fold.train, val=fold.val, refit=fold.refit)
+            return model.predict(past, rows=fold.test)["rank_score"]
 
     return measured(call)
 

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config
-from patron.estimators import EstimatorConfig, OracleConfig, Setting, build
+from patron.estimators import EstimatorConfig, OracleConfig, build
 from patron.features.asof import customer_features, specify
 from patron.graph.build import build as build_graph
 from patron.graph.snapshot import snapshot
@@ -106,9 +106,7 @@ def _fit_and_score(
     past = db.upto(fold.cutoff)
     rows = population(past, cutoff=fold.cutoff, config=config.task)
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(config.features, config.graph, config.trainer, seed=config.seeds[0], folder=Path(folder),
-                          ckpt_path=None, world=None)  # fmt: skip
-        model = build(chosen, setting)
+        model = build(chosen, config.setting(Path(folder)))
         clock.stage(f"fit {name}", lambda: model.fit(past, train=fold.train, val=fold.val, refit=fold.refit))
         said = clock.stage(f"score {name}", lambda: model.predict(past, rows=rows))
     assert np.isfinite(said["ltv_mean"]).all()
