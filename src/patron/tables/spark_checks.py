@@ -26,20 +26,21 @@ def check(tables: SparkTables, *, today: date) -> Report:
 
     Raises InvalidTables for those that do not, with the report of all that is wrong.
     """
-    rows = {table: frame.count() for table, frame in tables.frames.items()}
-    there = {table: rows[table] for table in TABLES if rows[table]}
-    readings = {table: {column.name: Reading(column.name) for column in TABLES[table].columns} for table in there}
-    kept = {table: _staged(tables.frames[table]) for table in there}
+    kept = {table: _staged(frame) for table, frame in tables.frames.items()}
     try:
+        rows = {table: frame.count() for table, frame in kept.items()}
+        there = {table: rows[table] for table in TABLES if rows[table]}
         staged = SparkTables(tables.name, {**kept, **{f"{table}__dropped": _none(kept[table]) for table in there}})
+        readings = {table: {column.name: Reading(column.name) for column in TABLES[table].columns} for table in there}
         rules = [*rules_for(readings, today=today)]
         bar = tqdm(rules, desc="validating", unit="rule", delay=2, leave=False)
         found = [violation for rule in bar if (violation := _broken(staged, rule, readings=readings, rows=rows))]
+        found += _orphanages(staged, rows=rows)
     finally:
         for frame in kept.values():
             frame.unpersist()
     counts = tuple(RowCount(table, read=read, added=0, dropped=0, kept=read) for table, read in there.items())
-    report = Report(tables.name, "strict", (*found, *_orphanages(tables, rows=rows)), counts)
+    report = Report(tables.name, "strict", tuple(found), counts)
     if report.refused:
         raise InvalidTables(report)
     return report
@@ -69,14 +70,14 @@ def _broken(
     return Violation(rule.table, rule.column, rule.name, severity, count, share, tuple(samples), rule.mend)
 
 
-def _orphanages(tables: SparkTables, *, rows: Mapping[str, int]) -> Iterator[Violation]:
+def _orphanages(staged: SparkTables, *, rows: Mapping[str, int]) -> Iterator[Violation]:
     # Tables that others refer to and that are not there.
     for table in (table for table in TABLES if rows[table]):
         for column in TABLES[table].columns:
             parent = column.references
             if parent and not rows[parent]:
                 named = f"SELECT count(DISTINCT {column.name}) AS ids FROM {table}"
-                (ids,) = tables.query(named)["ids"].to_pylist()
+                (ids,) = staged.query(named)["ids"].to_pylist()
                 if ids:
                     mend = f"write it, with a row for each {TABLES[parent].key} that {table}.{column.name} names"
                     yield Violation(parent, TABLES[parent].key or "", "table not there", "error", ids, 1.0, (), mend)
