@@ -10,9 +10,9 @@ MEASURES = {"seconds": "seconds", "peak_mb": "peak memory of the process, MB"}
 
 
 def slopes(found: pd.DataFrame, *, measure: str) -> pd.Series:
-    """By stage, the exponent with which `measure` grows with the customers, by least squares in the logarithms; NaN of
-    a single size. 1 is linear."""
-    stages = found.groupby("stage", sort=False)
+    """By stage, the exponent with which `measure` grows with the customers between the two largest sizes: in smaller
+    ones much is what does not grow. NaN of a single size; 1 is linear."""
+    stages = found.sort_values("customers", kind="stable").groupby("stage", sort=False)
     return pd.Series({stage: _slope(rows["customers"].to_numpy(), rows[measure].to_numpy()) for stage, rows in stages})
 
 
@@ -29,7 +29,7 @@ def speed_figure(found: pd.DataFrame) -> Figure:
                       ms=4, label=name)  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
-        dress(axes, f"{label} (slope)", x="customers", y=label)
+        dress(axes, f"{label} (slope at the end)", x="customers", y=label)
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
@@ -37,4 +37,5 @@ def speed_figure(found: pd.DataFrame) -> Figure:
 def _slope(customers: np.ndarray, values: np.ndarray) -> float:
     if len(customers) < 2:
         return float("nan")
-    return float(np.polyfit(np.log(customers), np.log(np.maximum(values, 1e-3)), 1)[0])
+    ends = np.log(customers[-2:]), np.log(np.maximum(values[-2:], 1e-3))
+    return float(np.diff(ends[1])[0] / np.diff(ends[0])[0])
