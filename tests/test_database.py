@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -211,3 +212,19 @@ def test_in_the_order_of_time_a_cutoff_copies_nothing() -> None:
         here, there = (each[name]["order_id"].chunk(0).buffers()[1].address for each in (past, shop))
         assert here == there
     assert make_shop()["orders"]["order_id"].chunk(0).buffers()[1].address != there
+
+
+def test_a_fingerprint_is_of_what_the_tables_hold_and_not_of_what_lies_about() -> None:
+    """Left-overs under a NULL, and behind the last row, differ from process to process."""
+
+    def shop(under_null: int, *, last: int = 30, valid: int = 0b1011, behind: int = 0) -> Database:
+        values = pa.py_buffer(np.array([10, 20, under_null, last, 50], dtype=np.int64).tobytes())
+        column = pa.Array.from_buffers(pa.int64(), 5, [pa.py_buffer(bytes([valid | behind << 4])), values]).slice(0, 4)
+        flags = pa.Array.from_buffers(pa.bool_(), 4, [None, pa.py_buffer(bytes([0b0101 | behind << 4]))])
+        plain = {"customer_id": [1, 2, 3, 4], "score": column, "flag": flags}
+        return Database("shop", {"customers": pa.table(plain)})
+
+    assert shop(7)["customers"]["score"].to_pylist() == [10, 20, None, 30]
+    assert shop(7).fingerprint == shop(8).fingerprint == shop(7, behind=1).fingerprint
+    others = (shop(7, last=31), shop(7, valid=0b1101), shop(7, valid=0b1111))
+    assert len({shop(7).fingerprint, *(other.fingerprint for other in others)}) == 4

@@ -5,7 +5,7 @@ Results are memoised by identity (`eq=False`), so a function of a database may b
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -94,12 +94,13 @@ class Database:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that the tables hold: the same rows in the same order have the same one."""
+        """A hash of all that the tables hold: the same rows in the same order have the same one, in any process."""
         hashed = hashlib.blake2b(digest_size=16)
         for name, table in self.tables.items():
-            hashed.update(name.encode())
-            with pa.ipc.new_stream(pa.PythonFile(_Hashing(hashed), mode="w"), table.schema) as stream:
-                stream.write_table(table.combine_chunks(), max_chunksize=1_000_000)
+            for column in table.column_names:
+                hashed.update(f"{name}.{column}: {len(table)}".encode())
+                for part in _parts(table[column]):
+                    _hash(part, hashed)
         return hashed.hexdigest()
 
     @cached_property
@@ -116,6 +117,20 @@ class Database:
                 f"table orders of '{self.name}' has no rows{until}; choose a later cutoff or check the data"
             )
         return value
+
+
+def _parts(values: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
+    # What says all of a column: what lies under a NULL, or behind the last bit, is left over from something else.
+    if values.null_count:
+        yield values.is_valid().cast(pa.uint8())
+        values = values.drop_null()
+    yield values.cast(pa.uint8()) if pa.types.is_boolean(values.type) else values
+
+
+def _hash(values: pa.ChunkedArray, hashed: "hashlib.blake2b") -> None:
+    table = pa.table({"values": values})
+    with pa.ipc.new_stream(pa.PythonFile(_Hashing(hashed), mode="w"), table.schema) as stream:
+        stream.write_table(table.combine_chunks(), max_chunksize=1_000_000)
 
 
 class _Hashing:
