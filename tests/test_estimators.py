@@ -365,6 +365,26 @@ def test_gnn_embeddings_are_those_of_the_rows(name: str, shop: Database, fold: F
     assert_allclose(part, embedded[mask], rtol=1e-6)
 
 
+@pytest.mark.parametrize("name", GNNS)
+def test_gnn_passes_messages_once_for_rows_that_come_in_parts(
+    name: str, shop: Database, fold: Fold, fitted: Fitted
+) -> None:
+    estimator: Any = pickle.loads(pickle.dumps(fitted(name)))  # a copy, which remembers nothing
+    passes: list[str] = []
+    estimator.trained.model.register_forward_pre_hook(lambda *_: passes.append("pass"))
+    past, rows = shop.upto(TEST), fold.test.without_label()
+    half = rows.bucket(2) == 0
+    for part in (half, ~half):
+        expected = fitted(name).predict(past, rows=rows)[part].reset_index(drop=True)
+        assert_frame_equal(estimator.predict(past, rows=rows.where(part)), expected, check_exact=True)
+    assert len(passes) == 1
+    estimator.predict(replace(past, _cuts={}, _parts={}), rows=rows)  # other tables, for all it knows
+    assert len(passes) == 2
+    estimator.trained = replace(estimator.trained)
+    estimator.predict(past, rows=rows)
+    assert len(passes) == 3
+
+
 @pytest.mark.parametrize("relations", [(), ("placed",), ("purchased", "co_shopper")])
 def test_gnn_runs_on_any_choice_of_relations(
     relations: tuple[Any, ...], shop: Database, fold: Fold, tmp_path: Path

@@ -4,7 +4,7 @@ import copy
 import gc
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache, partial
 from typing import Any, Literal, Self, get_args
@@ -42,6 +42,7 @@ from patron.training.shots import Sampled, Shots, Whole
 
 log = logging.getLogger("patron")
 SCORES = 3  # columns of a customer that is corrected, of each view one
+What = Callable[..., torch.Tensor]
 TIMED = ("order", *get_args(EventKind))  # node types with an age
 
 
@@ -72,10 +73,19 @@ class Rows:
         return Rows(self.table.where(here), start, self.around and self.around.at(cutoff))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Trained:
     model: LTVModel
     encoders: Mapping[str, Encoder]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What was asked, and what was said of whom."""
+
+    asked: tuple[object, ...]
+    everybody: pd.Index
+    said: torch.Tensor
 
 
 class GNN(Stored):
@@ -91,6 +101,7 @@ class GNN(Stored):
     trained: _Trained
     intervals: Conformal
     held_out: pd.DataFrame
+    _kept: _Kept | None = None
 
     def __init__(self, config: GNNConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -186,10 +197,29 @@ class GNN(Stored):
         known = [(cutoff, shape) for cutoff, shape in cutoffs if kind in shape.node_types]
         return fit_encoder(pd.concat([self._nodes(db, cutoff, shape, kind=kind) for cutoff, shape in known]))
 
-    def apply(self, db: Database, rows: TaskTable, what: Callable[..., torch.Tensor]) -> torch.Tensor:
-        """`what` the final model says of the rows, in their order: [n, ...]."""
-        shots = self._shots(db, rows=self.begin(db, rows), of=self.trained)
-        return in_order(rows, what(self.trained.model, shots))
+    def apply(self, db: Database, rows: TaskTable, what: What) -> torch.Tensor:
+        """`what` the final model says of the rows, in their order: [n, ...]. The last that was found is kept for all
+        customers of the graph, so that rows may come in parts."""
+        said = []
+        for cutoff in rows.cutoffs:
+            everybody, of_all = self._of_all(db.upto(cutoff), cutoff, rows=rows, what=what)
+            asked = rows.at(cutoff).frame["customer_id"]
+            require_known(asked, known=everybody, cutoff=cutoff)
+            said.append(of_all[torch.from_numpy(everybody.get_indexer(pd.Index(asked)).astype(np.int64))])
+        return in_order(rows, torch.cat(said))
+
+    def _of_all(self, past: Database, cutoff: date, *, rows: TaskTable, what: What) -> tuple[pd.Index, torch.Tensor]:
+        # Whoever is in the graph, and `what` is said of them.
+        asked = (past, cutoff, self.trained, what)
+        if self._kept is None or self._kept.asked != asked:
+            everybody = pd.Index(self._structure(past, cutoff)["customer"].ids)
+            table = replace(rows, frame=pd.DataFrame({"customer_id": everybody, "cutoff": midnight(cutoff)}))
+            shots = self._shots(past, rows=self.begin(past, table), of=self.trained)
+            self._kept = _Kept(asked, everybody, what(self.trained.model, shots))
+        return self._kept.everybody, self._kept.said
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
 
     def _shots(self, db: Database, *, rows: Rows, of: _Trained) -> list[HeteroData]:
         return [self._shot(db, rows=rows.at(cutoff), of=of) for cutoff in rows.table.cutoffs]
