@@ -210,7 +210,7 @@ class GNN(Stored):
 
     def _of_all(self, past: Database, cutoff: date, *, rows: TaskTable, what: What) -> tuple[pd.Index, torch.Tensor]:
         # Whoever is in the graph, and `what` is said of them.
-        asked = (past, cutoff, self.trained, what)
+        asked = (past, cutoff, self.setting.graph, self.trained, what)
         if self._kept is None or self._kept.asked != asked:
             everybody = pd.Index(self._structure(past, cutoff)["customer"].ids)
             table = replace(rows, frame=pd.DataFrame({"customer_id": everybody, "cutoff": midnight(cutoff)}))
