@@ -203,9 +203,7 @@ class GNN(Stored):
         said = []
         for cutoff in rows.cutoffs:
             everybody, of_all = self._of_all(db.upto(cutoff), cutoff, rows=rows, what=what)
-            asked = rows.at(cutoff).frame["customer_id"]
-            require_known(asked, known=everybody, cutoff=cutoff)
-            said.append(of_all[torch.from_numpy(everybody.get_indexer(pd.Index(asked)).astype(np.int64))])
+            said.append(of_all[_places(rows.at(cutoff), known=everybody)])
         return in_order(rows, torch.cat(said))
 
     def _of_all(self, past: Database, cutoff: date, *, rows: TaskTable, what: What) -> tuple[pd.Index, torch.Tensor]:
@@ -214,12 +212,12 @@ class GNN(Stored):
         if self._kept is None or self._kept.asked != asked:
             everybody = pd.Index(self._structure(past, cutoff)["customer"].ids)
             table = replace(rows, frame=pd.DataFrame({"customer_id": everybody, "cutoff": midnight(cutoff)}))
-            shots = self._shots(past, rows=self.begin(past, table), of=self.trained)
-            self._kept = _Kept(asked, everybody, what(self.trained.model, shots))
+            shot = self._shot(past, rows=self.begin(past, table), of=self.trained)
+            self._kept = _Kept(asked, everybody, what(self.trained.model, [shot]))
         return self._kept.everybody, self._kept.said
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_kept": None}  # a copy, or what is stored, has no answers ready
 
     def _shots(self, db: Database, *, rows: Rows, of: _Trained) -> list[HeteroData]:
         return [self._shot(db, rows=rows.at(cutoff), of=of) for cutoff in rows.table.cutoffs]
@@ -232,10 +230,8 @@ class GNN(Stored):
             kind for kind in encoders if kind in shape.node_types
         ]:  # one that training had not met stays unheard
             shot[kind].x = _encoded(encoders[kind], self._nodes(db, cutoff, shape, kind=kind), kind=kind)
-        known, asked = pd.Index(shape["customer"].ids), rows.table.frame["customer_id"]
-        require_known(asked, known=known, cutoff=cutoff)
-        customers = shot["customer"]
-        customers.rows = torch.from_numpy(known.get_indexer(asked).astype(np.int64))
+        known, customers = pd.Index(shape["customer"].ids), shot["customer"]
+        customers.rows = _places(rows.table, known=known)
         if rows.start is not None:
             customers.offset = of.model.head.offset(rows.start)
         if rows.around is not None:
@@ -280,13 +276,20 @@ def in_order(rows: TaskTable, by_cutoff: torch.Tensor) -> torch.Tensor:
     return by_cutoff.double()[torch.from_numpy(np.argsort(np.concatenate(places)))]
 
 
+def _places(table: TaskTable, *, known: pd.Index) -> torch.Tensor:
+    # Where among the known customers those of each row stand, all of one cutoff: [n].
+    asked = table.frame["customer_id"]
+    for cutoff in table.cutoffs:
+        require_known(asked, known=known, cutoff=cutoff)
+    return torch.from_numpy(known.get_indexer(pd.Index(asked)).astype(np.int64))
+
+
 def _scores(*parts: Rows, known: pd.Index) -> torch.Tensor:
     # What is corrected, of every customer of the graph: [customers, SCORES].
     scores = torch.empty(len(known), SCORES)
     for part in parts:
         if part.start is not None:
-            at = known.get_indexer(pd.Index(part.table.frame["customer_id"])).astype(np.int64)
-            scores[torch.from_numpy(at)] = torch.from_numpy(part.start.columns)
+            scores[_places(part.table, known=known)] = torch.from_numpy(part.start.columns)
     return scores
 
 

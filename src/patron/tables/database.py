@@ -98,8 +98,8 @@ class Database:
         hashed = hashlib.blake2b(digest_size=16)
         for name, table in self.tables.items():
             for column in table.column_names:
-                hashed.update(f"{name}.{column}: {len(table)}".encode())
-                for part in _parts(table[column]):
+                hashed.update(f"{name}.{column}: {len(table)} {table[column].type}".encode())
+                for part in _contents(table[column]):
                     _hash(part, hashed)
         return hashed.hexdigest()
 
@@ -119,7 +119,7 @@ class Database:
         return value
 
 
-def _parts(values: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
+def _contents(values: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:
     # What says all of a column: what lies under a NULL, or behind the last bit, is left over from something else.
     if values.null_count:
         yield values.is_valid().cast(pa.uint8())
