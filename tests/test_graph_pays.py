@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from newcomer import SHARED, Shell, composed, write_experiment, write_shop
+from results_by_hand import row
 from settings import ESTIMATORS, TEST, setting
-from test_reporting import row
 
 from patron import graph_pays as module
 from patron import pipeline
