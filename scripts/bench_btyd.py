@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from patron.evaluation.lifetimes import beside_lifetimes, histories, jobs
+from patron.files import whole_file
 from patron.run import command, commit
 
 REPEATS = 5
@@ -18,10 +19,9 @@ def main(folder: Path) -> None:
     rows = [beside_lifetimes(job, repeats=REPEATS) for job in jobs(known)]
     results = pd.DataFrame(rows).assign(command=command(), commit=commit())
     print(results.drop(columns=["command", "commit"]).to_string(index=False))
-    folder.mkdir(exist_ok=True)
-    partial = folder / "bench_btyd.csv.partial"
-    results.to_csv(partial, index=False)
-    print(f"wrote {partial.rename(folder / 'bench_btyd.csv')}")
+    with whole_file(folder / "bench_btyd.csv") as partial:
+        results.to_csv(partial, index=False)
+    print(f"wrote {folder / 'bench_btyd.csv'}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A run is a folder: `DONE` comes last, a finished one is left alone, and it says where its numbers come from."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from newcomer import composed, write_experiment, write_shop
 from patron import run
 from patron.config import BenchmarkConfig, Config, load
 from patron.evaluation.ceiling import HALVES
+from patron.files import InUse
 from patron.pipeline import prepare, run_all
 from patron.run import RunFolder, command, commit
 
@@ -78,8 +80,8 @@ def half_written(self: Path, text: str, *_: Any, **__: Any) -> NoReturn:
 
 def test_done_is_written_last(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
-    rename = Path.rename
-    monkeypatch.setattr(Path, "rename", lambda self, to: written.append(to.name) or rename(self, to))
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda source, to: written.append(Path(to).name) or replace(source, to))
     folder.begin({"name": "shop"})
     assert not folder.is_done
     folder.finish(predictions=PREDICTIONS, report=REPORT)
@@ -87,6 +89,25 @@ def test_done_is_written_last(folder: RunFolder, monkeypatch: pytest.MonkeyPatch
     assert written == ["config.yaml", "predictions.parquet", "report.json", "DONE"]
     assert sorted(path.name for path in folder.path.iterdir()) == sorted(written)
     pd.testing.assert_frame_equal(folder.predictions(), PREDICTIONS)
+
+
+def test_two_jobs_do_not_write_one_run(here: Path, tmp_path: Path) -> None:
+    """The second is refused before it has touched anything."""
+    chosen = config(here, f"runs={tmp_path}")
+    held = RunFolder(chosen.runs / chosen.name / "last_window-seed4")
+    with held.lock():
+        held.path.mkdir(parents=True)
+        (held.path / "config.yaml").write_text("of the first job")
+        with pytest.raises(
+            InUse, match=rf"{held.path} is in use by .*; wait until it is done, stop it, or choose anoth"
+        ):
+            run_all(chosen)
+        assert contents(held.path).keys() == {"config.yaml"}
+        assert (held.path / "config.yaml").read_text() == "of the first job"
+    run_all(chosen)
+    assert held.is_done
+    with held.lock():
+        run_all(chosen)  # what is done is read, whoever holds it
 
 
 def test_begin_takes_done_away(folder: RunFolder) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from patron.estimators import LightGBM
 from patron.estimators.base import QUANTILES
 from patron.evaluation.evaluate import COLUMNS
 from patron.evaluation.metrics import METRICS
+from patron.files import lock
+from patron.serving.parts import Parts
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
@@ -225,6 +228,38 @@ def test_scoring_goes_on_where_it_was_stopped(shell: Shell, tmp_path: Path, monk
     assert shell("score", *asked, f"out={tmp_path}/whole").code == 0
     stopped, whole = (pd.read_parquet(tmp_path / name) for name in ("stopped", "whole"))
     pd.testing.assert_frame_equal(stopped, whole)
+
+
+def test_scores_in_parts_that_fail_at_the_end_leave_the_old_ones(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are there, as they were, until all of the new ones are."""
+    call = ["score", "run=runs/my_shop/lightgbm-seed0", "cutoff=2021-06-01", "parts=3", f"out={tmp_path}"]
+    shell(*call)
+    old = {path.name: path.read_bytes() for path in (tmp_path / "scores_2021-06-01").iterdir()}
+    parts = Parts.__iter__
+
+    def full(self: Parts) -> Iterator[tuple[np.ndarray, pd.DataFrame]]:
+        yield next(parts(self))
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, "__iter__", full)
+        shell(*call).refused("No space left on device")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "scores_2021-06-01").iterdir()} == old
+    assert shell(*call).code == 0
+    assert files(tmp_path) == {"scores_2021-06-01", *(f"scores_2021-06-01/{name}" for name in old)}
+
+
+def test_two_jobs_do_not_write_the_same_scores(shell: Shell, tmp_path: Path) -> None:
+    call = ["score", "run=runs/my_shop/lightgbm-seed0", "cutoff=2021-06-01", f"out={tmp_path}"]
+    with lock(tmp_path / "scores_2021-06-01", fix=""):
+        for parts in (1, 2):
+            shell(*call, f"parts={parts}").refused(
+                "scores_2021-06-01 is in use by", "or choose another folder: out=..."
+            )
+        assert files(tmp_path) == {".scores_2021-06-01.lock"}
+    assert files(tmp_path) == set()
 
 
 def test_newer_tables_of_the_same_schema_are_scored(shell: Shell, tmp_path: Path) -> None:

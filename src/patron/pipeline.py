@@ -166,6 +166,8 @@ def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:
     with ExitStack() as stack:
         if rank():  # the first process writes what all of them have made
             folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        else:
+            stack.enter_context(folder.lock())
         return _run(experiment, folder, name=name, seed=seed, resolved=resolved)
 
 

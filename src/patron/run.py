@@ -11,8 +11,8 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import Any
 
 import pandas as pd
 import yaml
+
+from patron.files import lock, whole_file, write_text
 
 _PACKAGES = ("torch", "torch-geometric", "pytorch-lightning", "lightgbm", "duckdb", "numpy", "pandas", "patron")
 
@@ -35,6 +37,10 @@ class RunFolder:
         """Whether everything of the run has been written."""
         return (self.path / "DONE").exists()
 
+    def lock(self) -> AbstractContextManager[None]:
+        """Only this process writes the run. Raises InUse if another one does."""
+        return lock(self.path, fix="wait until it is done, stop it, or choose another name=...")
+
     def begin(self, config: Mapping[str, Any]) -> None:
         """Make the folder, without `DONE` until `finish` nor the curves of an earlier fit, and write `config.yaml`."""
         self.path.mkdir(parents=True, exist_ok=True)
@@ -45,7 +51,7 @@ class RunFolder:
 
     def finish(self, *, predictions: pd.DataFrame, report: Mapping[str, Any]) -> None:
         """Write predictions and report, then `DONE`."""
-        with whole(self.path / "predictions.parquet") as partial:
+        with whole_file(self.path / "predictions.parquet") as partial:
             predictions.to_parquet(partial, index=False)
         write_text(self.path / "report.json", json.dumps({**provenance(), **report}, indent=1, default=str))
         write_text(self.path / "DONE", "")
@@ -92,17 +98,3 @@ def commit() -> str:
 
 def _git(folder: Path, *arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name to write to that becomes `path` in the end: the file is complete or not there."""
-    partial = path.with_name(path.name + ".partial")
-    yield partial
-    partial.rename(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Complete or not at all."""
-    with whole(path) as partial:
-        partial.write_text(text)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from patron.features.asof import FeatureConfig
+from patron.files import whole_file
 from patron.graph.build import GraphConfig
 from patron.tables.database import Database
 from patron.tables.worlds.truth import Truth
@@ -65,9 +66,8 @@ class Stored:
 
     def save(self, folder: Path) -> None:
         """Write `folder/estimator.joblib`, complete or not at all."""
-        partial = folder / "estimator.joblib.partial"
-        joblib.dump(self, partial)
-        partial.rename(folder / "estimator.joblib")
+        with whole_file(folder / "estimator.joblib") as partial:
+            joblib.dump(self, partial)
 
     @classmethod
     def load(cls, folder: Path) -> Any:

@@ -6,7 +6,6 @@ that nothing stale is ever read. A file that is not whole is not there: it is re
 """
 
 import hashlib
-import os
 from dataclasses import replace
 from datetime import date
 from functools import cache
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from patron.files import whole_file
 from patron.graph.build import GraphConfig, build
 from patron.graph.edges import is_echo
 from patron.graph.snapshot import csr, snapshot
@@ -61,7 +61,6 @@ def _code() -> str:
 
 
 def _write(shot: HeteroData, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     plain = {
         "now": shot.now,
         "nodes": {kind: (shot[kind].num_nodes, _plain(shot[kind].ids)) for kind in shot.node_types},
@@ -70,9 +69,8 @@ def _write(shot: HeteroData, file: Path) -> None:
             for edge in shot.edge_types
         },
     }
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    torch.save(plain, partial)
-    partial.rename(file)
+    with whole_file(file) as partial:
+        torch.save(plain, partial)
 
 
 def _read(file: Path) -> HeteroData:

@@ -9,6 +9,8 @@ import jinja2
 import pandas as pd
 from matplotlib.figure import Figure
 
+from patron.files import write_text
+
 
 @dataclass(frozen=True, eq=False)
 class Section:
@@ -42,10 +44,7 @@ class Page:
 
     def write(self, path: Path) -> Path:
         """Write the file, complete or not at all; returns the path."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.writing")
-        partial.write_text(self.html, encoding="utf-8")
-        partial.replace(path)
+        write_text(path, self.html)
         return path
 
 

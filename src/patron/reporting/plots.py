@@ -17,6 +17,7 @@ from patron.evaluation.answers import ALL, MEAN
 from patron.evaluation.curves import Gains, gains
 from patron.evaluation.metrics import FLAG_METRICS
 from patron.evaluation.scores import DECILES
+from patron.files import whole_file
 from patron.reporting.tables import MAIN, formatter, headline, ordered, printed
 
 ACTUAL, PREDICTED, FAINT = "#BBC4CC", "#D55E00", "#8A8F94"
@@ -148,10 +149,8 @@ def write_curves(results: pd.DataFrame, *, name: str, folder: Path) -> list[Path
 
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure to `path`, complete or not at all; returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.writing")
-    figure.savefig(partial, format=path.suffix.removeprefix("."))
-    partial.replace(path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format=path.suffix.removeprefix("."))
     return path
 
 

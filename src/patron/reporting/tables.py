@@ -6,7 +6,6 @@ Of several tests in time the table is of the last, and a small one beside it of 
 """
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from rich.text import Text
 from patron.evaluation.answers import ALL, MEAN
 from patron.evaluation.evaluate import ATTAINED, CEILING, GAIN, RELIABILITY
 from patron.evaluation.metrics import FLAG_METRICS
+from patron.files import whole_file, write_text
 
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
 ORDER = (
@@ -196,9 +196,7 @@ def write_between_markers(path: Path, *, key: str, text: str) -> None:
     if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
         raise ValueError(f"{path} needs the line '{begin}' once and, after it, the line '{end}' once; add them")
     head, tail = content.split(begin)[0], content.split(end)[1]
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_text(f"{head}{begin}\n{text.strip()}\n{end}{tail}", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, f"{head}{begin}\n{text.strip()}\n{end}{tail}")
 
 
 def write_results(results: pd.DataFrame, *, name: str, folder: Path, readme: Path | None) -> list[Path]:
@@ -206,11 +204,9 @@ def write_results(results: pd.DataFrame, *, name: str, folder: Path, readme: Pat
 
     Returns the files that were written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     csv = folder / f"{name}.csv"
-    temporary = csv.with_name(f".{csv.name}.writing")
-    results.to_csv(temporary, index=False)
-    os.replace(temporary, csv)
+    with whole_file(csv) as partial:
+        results.to_csv(partial, index=False)
     page = readme.read_text(encoding="utf-8") if readme is not None and readme.exists() else ""
     if readme is None or f"<!-- results:{name}:begin -->" not in page:
         return [csv]

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from patron.estimators import Estimator
-from patron.run import whole, write_text
+from patron.files import whole_file, write_text
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
@@ -38,7 +38,7 @@ class Parts:
         bar = tqdm(missing, unit="part", desc="score", initial=self.number - len(missing), total=self.number)
         for k in bar:
             said = estimator.predict(db, rows=self.rows.where(self._of == k))
-            with whole(self._file(k)) as partial:
+            with whole_file(self._file(k)) as partial:
                 said.to_parquet(partial, index=False)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, pd.DataFrame]]:

@@ -8,9 +8,7 @@ closer than a horizon. The test labels and what happened after the test cutoff a
 `get_db()` and `get_table("test")` do not show them.
 """
 
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config
 from patron.features.columns import settings
+from patron.files import whole_folder
 from patron.pipeline import Experiment, prepare
 from patron.run import commit
 from patron.serving.relbench_tables import Relational, relational
@@ -97,7 +96,7 @@ def export(experiment: Experiment, *, folder: Path, force: bool = False) -> Expo
         folder, name, tables={name: table.rows.num_rows for name, table in data.tables.items()},
         labels={split: rows.num_rows for split, rows in labels.items()},
     )  # fmt: skip
-    with _whole(folder) as partial:
+    with whole_folder(folder) as partial:
         _write_yaml(partial / "manifest.yaml", manifest)
         _write_tables(partial / "db", {name: table.rows for name, table in data.tables.items()})
         _write_tables(partial / "tasks" / name, labels)
@@ -210,23 +209,6 @@ def _card(exported: Exported, *, manifest: Mapping[str, Any], task: Mapping[str,
         what=task["description"], rows=rows, folder=exported.folder.name, test=manifest["test_timestamp"], key=KEY,
         time=TIME, target=task["target_col"],
     )  # fmt: skip
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """An empty folder beside `folder`, which takes its place if all goes well and is gone if not."""
-    partial, replaced = (folder.with_name(folder.name + suffix) for suffix in (".partial", ".replaced"))
-    for left in (partial, replaced):  # by somebody who was stopped
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if folder.exists():
-            folder.rename(replaced)
-        partial.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write_tables(folder: Path, tables: Mapping[str, pa.Table]) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,8 +16,9 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from patron.config import Config, load
 from patron.estimators import BTYD, GNN, RFM, BoostedGNN, Estimator, LastWindow, LightGBM, Stack, Zero
 from patron.estimators.base import QUANTILES
+from patron.files import lock, whole_file, whole_folder
 from patron.pipeline import load_database
-from patron.run import RunFolder, whole
+from patron.run import RunFolder
 from patron.serving.parts import Parts
 from patron.tables.database import Database
 from patron.task.ltv import population
@@ -65,12 +65,14 @@ def score(config: ScoreConfig) -> Written:
     rows = population(db, cutoff=config.cutoff, config=experiment.task)
     estimator = _load(next(iter(experiment.estimators.values())).name, config.run)
     past, out = db.only(experiment.tables).upto(config.cutoff), config.out or config.run / "scores"
-    if config.parts == 1:
-        return _write(_ranked(estimator.predict(past, rows=rows)), out, cutoff=config.cutoff)
-    made_of = {"estimator": _hash(config.run / "estimator.joblib"), "tables": past.fingerprint}
-    parts = Parts(out / f"scores_{config.cutoff}.parts", rows, config.parts, made_of)
-    parts.write(estimator, past)
-    return _assembled(parts, out / f"scores_{config.cutoff}")
+    scores = out / f"scores_{config.cutoff}"
+    with lock(scores, fix="wait until it is done, stop it, or choose another folder: out=..."):
+        if config.parts == 1:
+            return _write(_ranked(estimator.predict(past, rows=rows)), scores)
+        made_of = {"estimator": _hash(config.run / "estimator.joblib"), "tables": past.fingerprint}
+        parts = Parts(out / f"{scores.name}.parts", rows, config.parts, made_of)
+        parts.write(estimator, past)
+        return _assembled(parts, scores)
 
 
 def _load(name: str, run: Path) -> Estimator:
@@ -109,27 +111,23 @@ def _scores(predictions: pd.DataFrame, *, rank: np.ndarray, among: int) -> pd.Da
     return kept.assign(rank=rank, decile=np.ceil(10 * rank / among).astype(int))
 
 
-def _write(scores: pd.DataFrame, folder: Path, *, cutoff: date) -> Written:
-    folder.mkdir(parents=True, exist_ok=True)
-    parquet, csv = (folder / f"scores_{cutoff}.{kind}" for kind in ("parquet", "csv"))
+def _write(scores: pd.DataFrame, path: Path) -> Written:
+    parquet, csv = (path.with_name(f"{path.name}.{kind}") for kind in ("parquet", "csv"))
     for path, write in ((parquet, scores.to_parquet), (csv, scores.to_csv)):
-        with whole(path) as partial:
+        with whole_file(path) as partial:
             write(partial, index=False)
-    log.info("scored %d customers at %s: %s, %s", len(scores), cutoff, parquet, csv)
+    log.info("scored %d customers: %s, %s", len(scores), parquet, csv)
     return Written(len(scores), scores.head(BEST), (parquet, csv))
 
 
 def _assembled(parts: Parts, folder: Path) -> Written:
     # A rank is among all customers, so it comes when all parts are there; of the others one is held at a time.
-    rank, partial, best = _ranks(pd.Series(parts.rank_scores())), folder.with_name(folder.name + ".partial"), []
-    for left in (partial, folder):
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir(parents=True)
-    for k, (at, predictions) in enumerate(parts):
-        scores = _scores(predictions, rank=rank[at], among=len(rank)).sort_values("rank", ignore_index=True)
-        scores.to_parquet(partial / f"part-{k:05d}.parquet", index=False)
-        best.append(scores.head(BEST))
-    partial.rename(folder)
+    rank, best = _ranks(pd.Series(parts.rank_scores())), []
+    with whole_folder(folder) as partial:
+        for k, (at, predictions) in enumerate(parts):
+            scores = _scores(predictions, rank=rank[at], among=len(rank)).sort_values("rank", ignore_index=True)
+            scores.to_parquet(partial / f"part-{k:05d}.parquet", index=False)
+            best.append(scores.head(BEST))
     parts.remove()
     log.info("scored %d customers: %s, %d parts", len(rank), folder, parts.number)
     return Written(len(rank), pd.concat(best).sort_values("rank", ignore_index=True).head(BEST), (folder,))

@@ -1,6 +1,5 @@
 """A world as canonical tables, and the truth beside them: all at once, or block by block into Parquet files."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass as config_dataclass
 from tqdm import tqdm
 
+from patron.files import whole_folder
 from patron.tables.schema import TABLES
 from patron.tables.worlds.blocks import Block, draw_block
 from patron.tables.worlds.config import WorldConfig
@@ -72,16 +72,14 @@ def write(config: WorldConfig, *, folder: Path) -> dict[str, int]:
     that reads them, and `truth/`. Memory holds one block of customers. Raises FileExistsError if there is a folder."""
     if folder.exists():
         raise FileExistsError(f"{folder} is there already; remove it, or choose another folder")
-    partial, truth = folder.with_name(folder.name + ".partial"), draw_truth(config)
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "truth").mkdir(parents=True)
-    rows = _write_tables(truth, partial)
-    _write_truth(truth, partial / "truth")
-    (partial / "world.yaml").write_text(_yaml(TypeAdapter(WorldConfig).dump_python(config, mode="json")))
-    tables = {name: {"file": f"{name}.parquet"} for name in TABLES}
+    truth, tables = draw_truth(config), {name: {"file": f"{name}.parquet"} for name in TABLES}
     mapping = {"name": "files", "path": str(folder), "label": config.preset, "tables": tables}
-    (partial / "README.md").write_text(README.format(mapping=_yaml({"data": mapping})))
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        (partial / "truth").mkdir()
+        rows = _write_tables(truth, partial)
+        _write_truth(truth, partial / "truth")
+        (partial / "world.yaml").write_text(_yaml(TypeAdapter(WorldConfig).dump_python(config, mode="json")))
+        (partial / "README.md").write_text(README.format(mapping=_yaml({"data": mapping})))
     return rows
 
 
