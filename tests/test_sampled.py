@@ -20,7 +20,7 @@ from patron.nn.model import LTVModel
 from patron.tables.database import Database
 from patron.task.split import Fold, folds
 from patron.testing import scrambled_after
-from patron.training.fit import outputs
+from patron.training.apply import outputs
 from patron.training.shots import Sampled, SamplingConfig, Whole
 
 CUTOFF, HALF_LIFE, WIDTH, CUSTOMERS = date(2021, 1, 1), 90, 5, 40

@@ -21,7 +21,6 @@ from omegaconf import DictConfig, ListConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as config_dataclass
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.logging import RichHandler
 from yaml import YAMLError
@@ -35,7 +34,7 @@ from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskConfig
 from patron.task.pql import PQLError, PQLText, Query, compile
 from patron.task.split import SplitConfig
-from patron.training.module import TrainerConfig
+from patron.training.config import TrainerConfig
 from patron.training.ranks import rank
 
 T = TypeVar("T")
@@ -163,7 +162,7 @@ def entry(task: Callable[[Any], None], *, schema: type, configs: Path, name: str
 def _said(configs: Path, *, traceback: bool) -> Iterator[None]:
     try:
         yield
-    except (ValueError, OSError, HydraException, OmegaConfBaseException, YAMLError, MisconfigurationException) as error:
+    except (ValueError, OSError, HydraException, OmegaConfBaseException, YAMLError) as error:
         if traceback:
             raise
         print(f"error: {_message(error, configs)}\n(HYDRA_FULL_ERROR=1 shows where)", file=sys.stderr)

@@ -20,7 +20,6 @@ from patron.estimators.oracle import TARGETS
 from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
 from patron.evaluation.metrics import SCALE, Metric, metrics_for
-from patron.reporting.tensorboard import log_embeddings, log_run
 from patron.run import RunFolder, command, commit
 from patron.tables.database import Database
 from patron.tables.sources import DataConfig, label, read
@@ -174,6 +173,8 @@ def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:
 def _run(
     experiment: Experiment, folder: RunFolder, *, name: str, seed: int, resolved: Mapping[str, Any]
 ) -> pd.DataFrame:
+    from patron.reporting.tensorboard import log_run  # it draws, and matplotlib takes its time to import
+
     config = experiment.config
     folder.begin(resolved)
     started = time.perf_counter()
@@ -208,6 +209,8 @@ def _fit_fold(experiment: Experiment, fold: Fold, *, chosen: EstimatorConfig, se
     estimator.save(here)
     predictions = estimator.predict(past, rows=fold.test).assign(fold=fold.name)
     if isinstance(estimator, Embedder):
+        from patron.reporting.tensorboard import log_embeddings
+
         rows = experiment.truth[experiment.truth["fold"] == fold.name]
         seen, spend = estimator.embeddings(past, rows=fold.test), predictions["ltv_mean"].to_numpy()
         log_embeddings(here, embeddings=seen, rows=rows, predicted=spend)

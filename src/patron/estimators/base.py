@@ -15,7 +15,7 @@ from patron.graph.build import GraphConfig
 from patron.tables.database import Database
 from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
-from patron.training.module import TrainerConfig
+from patron.training.config import TrainerConfig
 
 QUANTILES: Mapping[str, float] = {"q05": 0.05, "q10": 0.1, "q25": 0.25, "q75": 0.75, "q90": 0.9, "q95": 0.95}
 COLUMNS = ("customer_id", "cutoff", "ltv_mean", "ltv_median", "rank_score", "p_active", *QUANTILES)

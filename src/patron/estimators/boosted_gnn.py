@@ -22,7 +22,7 @@ from patron.nn.heads import RankedConfig, Start, as_numpy
 from patron.nn.model import ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
-from patron.training.fit import outputs
+from patron.training.apply import outputs
 
 MOST = (1 / 3, 3)  # by which a correction of the root moves the mean
 

@@ -16,14 +16,16 @@ validation rows (LOG.md, 2026-11-22).
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
-import lightgbm
 import numpy as np
 from scipy.special import expit, logit
 from tqdm import tqdm
 
 from patron.task.ltv import TaskTable
+
+if TYPE_CHECKING:
+    import lightgbm
 
 Name = Literal["rank", "buys", "root", "mean"]
 LEAST = 0.02  # of the mean label: the pace at which a mean starts for who bought nothing
@@ -114,7 +116,7 @@ class Boosted:
     """A booster of every view, or where all labels are alike the value that it would have learned; their `scale`; and
     by what the `starts` of each view are multiplied."""
 
-    boosters: Mapping[Name, lightgbm.Booster | float]
+    boosters: Mapping[Name, "lightgbm.Booster | float"]
     scale: float
     starts: Mapping[Name, float]
 
@@ -161,7 +163,9 @@ def boost(
 def _boost(
     matrix: Matrix, rows: TaskTable, *, name: Name, params: Mapping[str, Any], trees: int,
     valid: tuple[Matrix, TaskTable] | None, patience: int, start: Callable[[Matrix], np.ndarray | None], scale: float,
-) -> lightgbm.Booster | float:  # fmt: skip
+) -> "lightgbm.Booster | float":  # fmt: skip
+    import lightgbm  # it brings scikit-learn along, and matplotlib where that is there
+
     view = VIEWS[name]
     matrix, rows = _of_view(matrix, rows, view)
     target = view.target(rows, scale)
@@ -208,7 +212,7 @@ def _level(matrix: Matrix, rows: TaskTable, view: View, *, scale: float) -> floa
     return target / start if start > 0 and target > 0 else 1.0
 
 
-def _trees(booster: lightgbm.Booster | float) -> int:
+def _trees(booster: "lightgbm.Booster | float") -> int:
     if isinstance(booster, float):
         return 1
     return booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()

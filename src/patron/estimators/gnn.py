@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache, partial
-from typing import Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -37,8 +37,11 @@ from patron.nn.heads import Head, Start, as_numpy, at_level
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
-from patron.training.fit import Fitted, embedded, outputs, refit, tune, warn_if_collapsed
+from patron.training.apply import embedded, outputs, warn_if_collapsed
 from patron.training.shots import Sampled, Shots, Whole
+
+if TYPE_CHECKING:
+    from patron.training.fit import Fitted
 
 log = logging.getLogger("patron")
 SCORES = 3  # columns of a customer that is corrected, of each view one
@@ -146,7 +149,9 @@ class GNN(Stored):
         """The rows with the start that they have when something is predicted of them: here none."""
         return Rows(rows, None)
 
-    def _tune(self, db: Database, *, start: _Trained, train: Rows, val: Rows) -> Fitted:
+    def _tune(self, db: Database, *, start: _Trained, train: Rows, val: Rows) -> "Fitted":
+        from patron.training.fit import tune  # Lightning takes seconds to import, and only who learns needs it
+
         setting = self.setting
         return tune(
             start.model,
@@ -159,6 +164,8 @@ class GNN(Stored):
         )
 
     def _refit(self, db: Database, *, rows: Rows, steps: int) -> _Trained:
+        from patron.training.fit import refit
+
         start, setting = self._start(db, rows=rows), self.setting
         shots = self._steps(db, rows=rows, of=start)
         model = refit(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, NamedTuple, Self
 
-import numba
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -26,7 +25,6 @@ from tqdm import tqdm
 TILE = 2**15  # sources counted at once: 64 KB
 CHUNK = 2**10  # targets that a thread takes at once
 RESERVE = 2  # times the top K that `Standing` keeps
-SLACK = 1 - 1e-9  # of a bound, more than rounding ever moves it
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -86,7 +84,7 @@ def co_shoppers(
     alone, where they are given: rows of the matrix, the top K are among these sources then. With as many threads as
     there are cores, or so many."""
     sets = _Sets.of(bought, config=config)
-    nearest = _Nearest.of_nobody(len(sets.sizes), top_k=config.top_k)
+    nearest = Nearest.of_nobody(len(sets.sizes), top_k=config.top_k)
     targets, sources = (np.arange(len(sets.sizes)) if ends is None else ends for ends in (targets, sources))
     _search(nearest, sets, targets=targets, sources=sources, config=config, threads=threads)
     return nearest.edges(config.top_k)
@@ -99,14 +97,14 @@ class Standing:
 
     config: CoShopperConfig
     sets: "_Sets"
-    nearest: "_Nearest"
+    nearest: "Nearest"
     bar: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(cls, bought: sp.csr_matrix, *, config: CoShopperConfig, threads: int | None = None) -> Self:
         """From a binary matrix: customers x products, 1 where bought."""
         sets = _Sets.of(bought, config=config)
-        nearest = _Nearest.of_nobody(len(sets.sizes), top_k=RESERVE * config.top_k)
+        nearest = Nearest.of_nobody(len(sets.sizes), top_k=RESERVE * config.top_k)
         everybody = np.arange(len(sets.sizes))
         _search(nearest, sets, targets=everybody, sources=everybody, config=config, threads=threads)
         return cls(config, sets, nearest, nearest.bar())
@@ -162,7 +160,7 @@ class _Sets:
         return np.diff((self.bought != other.bought).tocsr().indptr) > 0
 
 
-class _Nearest(NamedTuple):
+class Nearest(NamedTuple):
     """The best so far of each customer: of row t the first `found[t]` of `source` and `jaccard` [customers, K], by
     Jaccard downwards, then source. The rest of a row means nothing."""
 
@@ -197,7 +195,7 @@ class _Nearest(NamedTuple):
         return np.arange(min(top_k, self.source.shape[1])) < self.found[:, None]
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """A CSR matrix: the columns of row t are `column[start[t]:start[t + 1]]`. Unsigned, or numba asks of every index
     whether it counts from the end."""
 
@@ -210,7 +208,7 @@ class _Rows(NamedTuple):
 
 
 def _search(
-    nearest: _Nearest,
+    nearest: Nearest,
     sets: _Sets,
     *,
     targets: np.ndarray,
@@ -219,79 +217,19 @@ def _search(
     threads: int | None,
 ) -> None:
     # Whoever of the sources is near enough takes a place in `nearest` of the targets.
+    from patron.graph.coshopper_kernel import take  # numba is imported when something is searched for
+
     targets, sources = (each[sets.sizes[each] > 0] for each in (targets, sources))
     tiles = [sources[start : start + TILE] for start in range(0, len(sources), TILE)]
-    buyers = [_Rows.of(sets.bought[tile].T.tocsr()) for tile in tiles]
-    bought, number = _Rows.of(sets.bought), np.uint16 if sets.sizes.max(initial=0) < 2**16 else np.uint32
+    buyers = [Rows.of(sets.bought[tile].T.tocsr()) for tile in tiles]
+    bought, number = Rows.of(sets.bought), np.uint16 if sets.sizes.max(initial=0) < 2**16 else np.uint32
 
     def look(chunk: np.ndarray) -> None:
         count, touched = np.zeros(TILE, number), np.empty(TILE + 1, np.uint32)
         for tile, of in zip(tiles, buyers, strict=True):
-            _take(chunk, tile, bought, of, sets.sizes, config.threshold, count, touched, nearest)
+            take(chunk, tile, bought, of, sets.sizes, config.threshold, count, touched, nearest)
 
     chunks = [targets[start : start + CHUNK] for start in range(0, len(targets), CHUNK)]
     with ThreadPoolExecutor(threads or cpu_count()) as pool:
         for _ in tqdm(pool.map(look, chunks), total=len(chunks), desc="co-shoppers", delay=2, leave=False):
             pass
-
-
-@numba.njit(nogil=True, cache=True)
-def _take(
-    targets: np.ndarray,
-    sources: np.ndarray,
-    bought: _Rows,
-    buyers: _Rows,
-    sizes: np.ndarray,
-    threshold: float,
-    count: np.ndarray,
-    touched: np.ndarray,
-    nearest: _Nearest,
-) -> None:
-    # `buyers` are places in `sources`, and `count` is 0 everywhere before and after.
-    top_k = nearest.source.shape[1]
-    for target in targets:
-        met = _count(target, bought, buyers, count, touched)
-        size, found = sizes[target], nearest.found[target]
-        who, near = nearest.source[target], nearest.jaccard[target]
-        bar = near[top_k - 1] if found == top_k else threshold
-        least = int(SLACK * bar * size)  # J >= bar needs more of the target's own set than this
-        for place in touched[:met]:
-            common = count[place]
-            count[place] = 0
-            if common <= least:
-                continue
-            source = sources[place]
-            total = size + sizes[source]
-            if common * (1 + bar) <= SLACK * bar * total or source == target:
-                continue
-            jaccard = common / (total - common)
-            if jaccard <= threshold or (found == top_k and not _ahead(jaccard, source, near, who, top_k - 1)):
-                continue
-            found = min(found + 1, top_k)
-            k = found - 1
-            while k > 0 and _ahead(jaccard, source, near, who, k - 1):
-                near[k], who[k] = near[k - 1], who[k - 1]
-                k -= 1
-            near[k], who[k] = jaccard, source
-            bar = near[top_k - 1] if found == top_k else threshold
-            least = int(SLACK * bar * size)
-        nearest.found[target] = found
-
-
-@numba.njit(nogil=True, cache=True)
-def _count(target: int, bought: _Rows, buyers: _Rows, count: np.ndarray, touched: np.ndarray) -> np.uint64:
-    # Of how many products each buyer of any of them bought, in `count`; how many and which buyers, in `touched`.
-    met = np.uint64(0)
-    for k in range(bought.start[target], bought.start[target + 1]):
-        product = np.uint64(bought.column[k])
-        for b in range(buyers.start[product], buyers.start[product + np.uint64(1)]):
-            place = buyers.column[b]
-            touched[met] = place
-            met += np.uint64(count[place] == 0)
-            count[place] += 1
-    return met
-
-
-@numba.njit(nogil=True, cache=True)
-def _ahead(jaccard: float, source: int, near: np.ndarray, who: np.ndarray, k: int) -> bool:
-    return jaccard > near[k] or (jaccard == near[k] and source < who[k])

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -77,6 +76,8 @@ class TemporalSampler(BaseSampler):
 
     def sample_from_nodes(self, index: NodeSamplerInput, **_: Any) -> HeteroSamplerOutput:
         """The trees of these nodes, seeds first, then hop by hop. Raises ValueError for seeds without a time."""
+        from patron.graph.sampler_kernel import find  # numba is imported when something is sampled
+
         if index.time is None:
             raise ValueError("the seeds have no time, so nobody can say what they may see; give input_time")
         rng, now = self._rng(), index.time.to(torch.int64)
@@ -85,7 +86,7 @@ class TemporalSampler(BaseSampler):
             heard: dict[EdgeType, _Heard] = {}
             for edge, known in self.edges.items():
                 nodes, seeds = trees.nodes[edge[2]][-1]
-                found = _found(known.start, known.time, nodes.numpy(), now[seeds].numpy(), most, rng)
+                found = find(known.start, known.time, nodes.numpy(), now[seeds].numpy(), most, rng)
                 who, at = (torch.from_numpy(each) for each in found)
                 heard[edge] = _Heard(who, known.source[at], known.place[at])
             trees.grow(heard)
@@ -99,43 +100,6 @@ class TemporalSampler(BaseSampler):
         if self.how == "last":
             return None
         return np.random.default_rng(int(torch.randint(2**62, (), generator=self.generator)))
-
-
-@numba.njit(cache=True)
-def _found(
-    start: np.ndarray, time: np.ndarray, nodes: np.ndarray, now: np.ndarray, most: int, rng: np.random.Generator | None
-) -> tuple[np.ndarray, np.ndarray]:
-    # Which of the nodes hear, and by which edges, each knowing those up to its `now`: [m] each. The last ones, or drawn
-    # by `rng`, if there is one.
-    known = np.empty(len(nodes), np.int64)
-    for k in range(len(nodes)):
-        first, end = start[nodes[k]], start[nodes[k] + 1]
-        known[k] = np.searchsorted(time[first:end], now[k], side="right")
-    number = np.minimum(known, most).sum()
-    who, at = np.empty(number, np.int64), np.empty(number, np.int64)
-    done = 0
-    for k in range(len(nodes)):
-        taken, first = min(known[k], most), start[nodes[k]]
-        who[done : done + taken] = k
-        for j in range(taken):
-            at[done + j] = first + known[k] - taken + j
-        if rng is not None and known[k] > most:
-            _draw(at[done : done + most], first, known[k], rng)
-        done += taken
-    return who, at
-
-
-@numba.njit(cache=True)
-def _draw(chosen: np.ndarray, first: int, number: int, rng: np.random.Generator) -> None:
-    # Of so many from `first` on as many as there is room for, none twice, all sets alike: Floyd's algorithm (Bentley &
-    # Floyd 1987).
-    for k in range(len(chosen)):
-        top = number - len(chosen) + k
-        drawn = first + int(rng.random() * (top + 1))
-        for earlier in chosen[:k]:
-            if earlier == drawn:
-                drawn = first + top
-        chosen[k] = drawn
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """Fitting: early stopping on validation snapshots, best and last checkpoint, resume; then the same number of steps on
 all closed cutoffs."""
 
-import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,16 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch_geometric.data import HeteroData
 from tqdm import tqdm
 
-from patron.graph.snapshot import incoming
-from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
-from patron.training.module import LTVModule, TrainerConfig, said
+from patron.training.config import TrainerConfig
+from patron.training.module import LTVModule
 from patron.training.ranks import rank, require, world
 from patron.training.shots import Shots, held
-
-log = logging.getLogger("patron")
-AT_ONCE = 2**16  # nodes, of which messages are held where nothing is learned
-COLLAPSED = 0.02  # standard deviation of predictions, in units of that of log1p of spend
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,16 @@ class Fitted:
     steps: int
 
 
+@contextmanager
+def _misconfigured() -> Iterator[None]:
+    # What Lightning finds wrong with the trainer's configuration is the user's mistake.
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise ValueError(str(error)) from error
+
+
+@_misconfigured()
 def tune(
     model: LTVModel,
     *,
@@ -50,7 +55,7 @@ def tune(
     ckpt_path: Path | None,
 ) -> Fitted:
     """`model` at the check with the lowest validation loss. Writes `best.ckpt`, `last.ckpt` and TensorBoard events to
-    `folder`."""
+    `folder`. Raises ValueError for a trainer that this machine does not have."""
     kept: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": False}
     best = ModelCheckpoint(folder, filename="best", monitor="val_loss", mode="min", **kept)
     last = ModelCheckpoint(folder, filename="last", **kept)  # `save_last` would follow the best only
@@ -72,6 +77,7 @@ def tune(
     return Fitted(module.model.cpu(), int(state["global_step"]))
 
 
+@_misconfigured()
 def refit(model: LTVModel, *, train: Shots, steps: int, config: TrainerConfig, folder: Path, seed: int) -> LTVModel:
     """`model` after `steps` steps on `train`. Writes `checkpoint.ckpt` to `folder`."""
     module, trainer = (
@@ -81,38 +87,6 @@ def refit(model: LTVModel, *, train: Shots, steps: int, config: TrainerConfig, f
     trainer.fit(module, _steps(train, config=config, seed=seed))
     trainer.save_checkpoint(folder / "checkpoint.ckpt")
     return module.model.cpu()
-
-
-@torch.no_grad()
-def outputs(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
-    """What the model says of the `rows` of all snapshots, dropout off: [sum of B, head.out]."""
-    return _of_rows(model, shots, partial(said, model, size=AT_ONCE))
-
-
-@torch.no_grad()
-def embedded(model: LTVModel, shots: Sequence[HeteroData]) -> torch.Tensor:
-    """What the readout knows of the `rows` of all snapshots, dropout off: [sum of B, channels]."""
-    return _of_rows(
-        model, shots, lambda shot: model.embed(shot.x_dict, incoming(shot), size=AT_ONCE)[shot["customer"].rows]
-    )
-
-
-def _of_rows(model: LTVModel, shots: Sequence[HeteroData], of: Callable[[HeteroData], torch.Tensor]) -> torch.Tensor:
-    model.eval()
-    device = next(model.parameters()).device
-    return torch.cat([of(copy.copy(shot).to(device)) for shot in shots])
-
-
-def warn_if_collapsed(model: LTVModel, out: torch.Tensor) -> bool:
-    """Whether the predictions are all but constant; if so, say it and name the mends."""
-    spread = float(np.std(as_numpy(model.head.location(out)))) / float(model.head.scale)
-    collapsed = not spread >= COLLAPSED  # NaN is the worst collapse
-    if collapsed:
-        log.warning(
-            "the GNN has collapsed: its predictions vary by %.4f standard deviations of the target, so they rank "
-            "nobody; lower trainer.learning_rate, try the other head, or check the features", spread
-        )  # fmt: skip
-    return collapsed
 
 
 def _trainer(config: TrainerConfig, *, callbacks: list[Callback], folder: Path, name: str, steps: int) -> pl.Trainer:

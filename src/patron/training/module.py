@@ -1,60 +1,19 @@
 """The Lightning module: one step is one whole snapshot. It never asks which model or head it has."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 from torch_geometric.data import HeteroData
 from torchmetrics.functional import spearman_corrcoef
 
-from patron.graph.snapshot import incoming
 from patron.nn.heads import as_numpy
 from patron.nn.model import LTVModel
+from patron.training.apply import said, said_of_all_horizons
+from patron.training.config import TrainerConfig
 from patron.training.ranks import everybodys
-from patron.training.shots import SamplingConfig
-
-
-@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class TrainerConfig:
-    """Where and how long to train. A check is a look at the validation rows, every `steps_per_check` steps, by weights
-    that are averaged over the steps, each counting `weight_averaging` times as much as the next.
-
-    `devices` on each of `num_nodes` machines train together, one process each, which torchrun starts.
-    A step learns from a whole snapshot or, with `sampling`, from trees sampled for some of its customers, for graphs
-    whose messages do not fit."""
-
-    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"]
-    devices: Annotated[int, Field(gt=0)]
-    num_nodes: Annotated[int, Field(gt=0)]
-    precision: Literal["32-true", "16-mixed", "bf16-mixed"]
-    max_steps: Annotated[int, Field(gt=0)]
-    steps_per_check: Annotated[int, Field(gt=0)]
-    patience: Annotated[int, Field(gt=0)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    warmup_steps: Annotated[int, Field(ge=0)]
-    gradient_clip: Annotated[float, Field(gt=0)]
-    weight_averaging: Annotated[float, Field(ge=0, lt=1)]
-    sampling: SamplingConfig | None
-    progress: bool
-
-
-def said(model: LTVModel, shot: HeteroData, *, size: int | None = None) -> Tensor:
-    """Outputs of the head for the `rows` of a snapshot, added to their `offset` [B, head.out] if it carries one:
-    [B, head.out]; messages of `size` nodes at a time."""
-    return _all_said(model, shot, size=size)[0]
-
-
-def _all_said(model: LTVModel, shot: HeteroData, *, size: int | None = None) -> tuple[Tensor, Tensor]:
-    # Outputs of the head, and those of the other horizons.
-    store, width = shot["customer"], model.head.out
-    out = model(shot.x_dict, incoming(shot), size=size)[store.rows]
-    of_head = out[:, :width] + store.offset if "offset" in store else out[:, :width]
-    return of_head, out[:, width:]
 
 
 class LTVModule(pl.LightningModule):
@@ -76,7 +35,7 @@ class LTVModule(pl.LightningModule):
         return said(self.model, shot)
 
     def training_step(self, shot: HeteroData, _: int) -> Tensor:
-        model, (out, others) = self.model, _all_said(self.model, shot)
+        model, (out, others) = self.model, said_of_all_horizons(self.model, shot)
         loss = model.head.loss(out, shot["customer"].y.log1p())
         if model.auxiliary.number:
             loss = loss + model.auxiliary_weight * model.auxiliary.loss(others, shot["customer"].auxiliary.log1p())

@@ -1,19 +1,20 @@
 """Which of the processes this is that `torchrun` started to train together; on its own it is the first of one."""
 
+import os
+
 import torch
 import torch.distributed as dist
-from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from torch import Tensor
 
 
 def rank() -> int:
     """The number of this process, from 0."""
-    return TorchElasticEnvironment().global_rank() if TorchElasticEnvironment.detect() else 0
+    return int(os.environ["RANK"]) if _is_launched() else 0
 
 
 def world() -> int:
     """How many processes there are."""
-    return TorchElasticEnvironment().world_size() if TorchElasticEnvironment.detect() else 1
+    return int(os.environ["WORLD_SIZE"]) if _is_launched() else 1
 
 
 def everybodys(values: Tensor) -> Tensor:
@@ -33,3 +34,7 @@ def require(*, devices: int, num_nodes: int) -> None:
             f"trainer.devices={devices} and trainer.num_nodes={num_nodes} ask for {asked} processes, and there are "
             f"{world()}; start them with torchrun --nnodes={num_nodes} --nproc_per_node={devices} scripts/train.py ..."
         )
+
+
+def _is_launched() -> bool:
+    return dist.is_available() and dist.is_torchelastic_launched()
