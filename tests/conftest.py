@@ -1,6 +1,7 @@
 """Fixtures that several files of tests share: the small shop, its temporal fold, every estimator fitted to it once; and
 a session of Spark."""
 
+import gc
 import os
 import shutil
 import sys
@@ -32,6 +33,14 @@ FAST = {
 def pytest_configure(config: pytest.Config) -> None:
     for notice in NOTICES:
         config.addinivalue_line("filterwarnings", f"ignore:{notice}:UserWarning")
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported stays: garbage need not be looked for among it in every test
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,14 @@ The configs are those of the package, so that a new estimator or key is tested a
 are tuned are replaced, so that no test depends on them.
 """
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 from hydra import compose, initialize_config_dir
 
 from patron.config import BenchmarkConfig, load
@@ -43,7 +45,7 @@ _SMALL = [
     "split.train=['2020-09-01','2020-10-01']",
     "features.windows=[30,91,182]", "features.lags=2", "features.top_categories=2", "features.top_types=2",
     "graph.half_life_days=90", "graph.co_shopper={threshold:0.1,top_k:8,min_products:2}",
-    "trainer={accelerator:cpu,devices:1,num_nodes:1,precision:32-true,max_steps:10,steps_per_check:5,patience:3,learning_rate:0.01}",
+    "trainer={accelerator:cpu,devices:1,num_nodes:1,precision:32-true,max_steps:4,steps_per_check:2,patience:3,learning_rate:0.01}",
     "trainer={weight_decay:0.001,warmup_steps:2,gradient_clip:1.0,weight_averaging:0.5,progress:false}",
 ]  # fmt: skip
 
@@ -85,6 +87,12 @@ ESTIMATORS = {name: small(SMALL.estimators[name]) for name in NAMES}
 GNNS = [name for name, config in ESTIMATORS.items() if isinstance(config, GNNConfig)]
 OTHER_HEADS = set(GNNS) - {"gnn"}  # they differ in their head alone
 HELD_OUT = CustomersConfig("customers", cutoff=date(2021, 3, 1), folds=3)
+
+
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    """A test of each of these estimators by `name`; those with another head than the GNN's are for `make test-all`."""
+    marks = {name: [pytest.mark.slow] for name in OTHER_HEADS}
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=marks.get(name, ())) for name in names])
 
 
 def setting(folder: Path, *, seed: int = 0, ckpt_path: Path | None = None, **trainer: Any) -> Setting:

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 from pandas.testing import assert_frame_equal
-from settings import ESTIMATORS, SMALL, TEST, fit
+from settings import ESTIMATORS, SMALL, TEST, each, fit
 
 from patron.estimators import Estimator, is_seeded
 from patron.evaluation.metrics import METRICS, SCALE
@@ -27,7 +26,7 @@ def metrics(db: Database, fold: Fold, predicted: pd.DataFrame) -> dict[str, floa
     }
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@each(sorted(ESTIMATORS))
 def test_the_same_seed_gives_the_same_numbers(
     name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -41,13 +40,13 @@ def test_the_same_seed_gives_the_same_numbers(
     assert all(np.array_equal(one[metric], other[metric], equal_nan=True) for metric in one)
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@each(sorted(ESTIMATORS))
 def test_predicting_twice_gives_the_same_numbers(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
     first, second = (fitted(name).predict(shop.upto(TEST), rows=fold.test) for _ in range(2))
     assert_frame_equal(first, second, check_exact=True)
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@each(sorted(ESTIMATORS))
 def test_another_seed_differs_where_there_is_one(
     name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:

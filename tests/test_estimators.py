@@ -17,7 +17,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
-from settings import ESTIMATORS, GNNS, SMALL, TEST, fit, rows_for, setting
+from settings import ESTIMATORS, GNNS, SMALL, TEST, each, fit, rows_for, setting
 
 from patron.days import Horizon
 from patron.estimators import BTYD, RFM, Estimator, LastWindow, RFMConfig, Zero, build
@@ -57,7 +57,7 @@ def at(cutoff: date, customers: list[int], *, label: list[float] | None = None) 
 # All of them
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_what_is_loaded_predicts_what_was_saved(
     name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -69,7 +69,7 @@ def test_what_is_loaded_predicts_what_was_saved(
     assert_frame_equal(loaded.predict(shop.upto(TEST), rows=fold.test), expected, check_exact=True)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_nothing_to_load_is_said(name: str, fitted: Fitted, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"estimator\.joblib"):
         type(fitted(name)).load(tmp_path)
@@ -84,7 +84,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert isinstance(Zero.load(tmp_path), Zero)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_several_cutoffs_in_one_call_are_several_calls(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
     rows = rows_for(fold.test.frame["customer_id"].tolist()[:12], cutoffs=(TEST, TEST - timedelta(days=40)))
     rows = TaskTable(rows.frame.iloc[np.arange(24).reshape(2, 12).T.ravel()].reset_index(drop=True), rows.horizon)
@@ -304,7 +304,7 @@ def _without_catalogue(shop: Database, *, items: pa.Table) -> Database:
     return Database("plain", {**kept, "order_items": items})
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_every_estimator_does_without_products(
     name: str, plain: Database, tmp_path: Path, heard: pytest.LogCaptureFixture
 ) -> None:
@@ -349,14 +349,14 @@ def _assert_runs(name: str, db: Database, folder: Path) -> None:
 # GNN
 
 
-@pytest.mark.parametrize("name", GNNS)
+@each(GNNS)
 def test_gnn_checkpoints_hold_no_code(name: str, fitted: Fitted) -> None:
     for file in ("best.ckpt", "last.ckpt", "checkpoint.ckpt"):
         state = torch.load(fitted(name).setting.folder / file, weights_only=True)  # type: ignore[attr-defined]
         assert all(torch.isfinite(value).all() for value in state["state_dict"].values())
 
 
-@pytest.mark.parametrize("name", GNNS)
+@each(GNNS)
 def test_gnn_embeddings_are_those_of_the_rows(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
     rows = fold.refit.without_label()
     embedded = fitted(name).embeddings(shop.upto(TEST), rows=rows)  # type: ignore[attr-defined]
@@ -366,7 +366,7 @@ def test_gnn_embeddings_are_those_of_the_rows(name: str, shop: Database, fold: F
     assert_allclose(part, embedded[mask], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", GNNS)
+@each(GNNS)
 def test_gnn_passes_messages_once_for_rows_that_come_in_parts(
     name: str, shop: Database, fold: Fold, fitted: Fitted
 ) -> None:

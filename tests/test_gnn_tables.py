@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from newcomer import composed
-from settings import ESTIMATORS, TEST, setting
+from settings import ESTIMATORS, SMALL, TEST, setting
 
 from patron.config import Config, ConfigError, load
 from patron.estimators import GNN
@@ -17,14 +17,27 @@ from patron.features.nodes import RELATIVE_TIME
 from patron.graph.edges import EDGES, Relation, Table
 from patron.tables.database import Database
 from patron.tables.schema import TABLES
-from patron.task.split import Fold
+from patron.task.split import Fold, folds
+from patron.testing import small_shop
 
+FEW = 60  # customers
 EVENTS = ["order_events", "interactions", "returns", "loyalty", "campaigns"]
 
 
+@pytest.fixture(scope="module")
+def shop() -> Database:
+    return small_shop(customers=FEW)
+
+
+@pytest.fixture(scope="module")
+def fold(shop: Database) -> Fold:
+    return folds(shop, task=SMALL.task, split=SMALL.split)[0]
+
+
 def fitted(db: Database, *, fold: Fold, folder: Path, tables: tuple[Table, ...] | None = None) -> GNN:
-    given = setting(folder, max_steps=2, steps_per_check=2)
-    gnn = GNN(ESTIMATORS["gnn"], replace(given, graph=replace(given.graph, tables=tables)))
+    given = setting(folder, max_steps=1, steps_per_check=1)
+    features, graph = replace(given.features, groups=("rfm",)), replace(given.graph, tables=tables)
+    gnn = GNN(ESTIMATORS["gnn"], replace(given, features=features, graph=graph))
     return gnn.fit(db.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)
 
 

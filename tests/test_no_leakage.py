@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from pandas.testing import assert_frame_equal
-from settings import ESTIMATORS, HELD_OUT, SMALL, TEST, fit, setting
+from settings import ESTIMATORS, HELD_OUT, SMALL, TEST, each, fit, setting
 
 from patron.days import midnight
 from patron.estimators import (
@@ -122,7 +122,7 @@ def test_the_scramble_changes_the_future_and_nothing_else(shop: Database, other:
     assert set(other["orders"]["customer_id"].to_pylist()) <= set(other["customers"]["customer_id"].to_pylist())
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_the_future_changes_no_prediction(
     name: str, other: Database, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -133,7 +133,7 @@ def test_the_future_changes_no_prediction(
     assert_identical(predicted, fitted(name).predict(shop.upto(TEST), rows=fold.test))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_the_past_changes_predictions(name: str, changed: Database, shop: Database, fold: Fold, fitted: Fitted) -> None:
     """The control: the tests of this file can fail."""
     expected = fitted(name).predict(shop.upto(TEST), rows=fold.test)
@@ -152,7 +152,7 @@ def test_a_stack_without_btyd_sees_no_more(changed: Database, shop: Database, fo
     assert_identical(*predicted)
 
 
-@pytest.mark.parametrize("name", ALONE)
+@each(ALONE)
 def test_training_rows_see_only_their_own_past(
     name: str, changed: Database, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -165,7 +165,7 @@ def test_training_rows_see_only_their_own_past(
     assert_identical(predicted, fitted(name).predict(shop.upto(TEST), rows=rows))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_predict_cuts_off_what_comes_later(
     name: str, shop: Database, other: Database, fold: Fold, fitted: Fitted
 ) -> None:
@@ -174,7 +174,7 @@ def test_predict_cuts_off_what_comes_later(
         assert_identical(fitted(name).predict(whole, rows=fold.test), expected)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_customers_protocol_sees_labels_and_no_other_future(
     name: str, renewed: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:
@@ -182,7 +182,7 @@ def test_customers_protocol_sees_labels_and_no_other_future(
     assert_identical(predicted, fitted_held_out(name).predict(shop, rows=held_out.test))
 
 
-@pytest.mark.parametrize("name", EVERY)
+@each(EVERY)
 def test_customers_protocol_never_sees_test_labels(
     name: str, unseen: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:
@@ -192,7 +192,7 @@ def test_customers_protocol_never_sees_test_labels(
     assert_identical(predicted, fitted_held_out(name).predict(shop, rows=held_out.test))
 
 
-@pytest.mark.parametrize("name", LEARN_FROM_LABELS)
+@each(LEARN_FROM_LABELS)
 def test_customers_protocol_learns_from_the_other_labels(
     name: str, idle: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:

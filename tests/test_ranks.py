@@ -1,6 +1,7 @@
 """Two processes that torchrun starts train what one would have trained, each on half of the customers of a step."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,40 +10,62 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from newcomer import ROOT
+from newcomer import ROOT, Shell
 
 from patron.training import ranks
 from patron.training.shots import _mine
 
 TINY = [
     "data=tiny", "data.customers=120", "estimator=[gnn]", "seeds=[0]", "task=90d", "split.test=['2021-09-30']",
-    "split.max_cutoffs=2", "features.groups=[rfm]", "trainer.max_steps=6", "trainer.steps_per_check=3",
+    "split.max_cutoffs=2", "features.groups=[rfm]", "trainer.max_steps=4", "trainer.steps_per_check=2",
     "trainer.progress=false", "evaluation.n_boot=0", "estimators.gnn.model.dropout=0",
     "estimators.gnn.model.input_dropout=0", "estimators.gnn.model.channels=8", "trainer.learning_rate=0.02",
     "trainer.warmup_steps=0",
 ]  # fmt: skip
-TREES = "trainer.sampling={hops: [4, 2], how: last, batch_size: 33}"
-TOGETHER = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+MODES = {"shards": ["graph=full"], "trees": ["trainer.sampling={hops: [4, 2], how: last, batch_size: 33}"]}
+# Each argument is a command line; all are run in the same processes, which take long to start.
+TOGETHER = """
+import runpy, shlex, sys
+script, *lines = sys.argv[1:]
+for line in lines:
+    sys.argv = [script, *shlex.split(line)]
+    runpy.run_path(script, run_name="__main__")
+"""
 
 
-def train(here: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The predictions of the run that `scripts/train.py` leaves in `here`."""
-    line = [sys.executable, *launcher, str(ROOT / "scripts" / "train.py"), *TINY, f"runs={here}", *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=here)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("look at them with") == 1, "each process said it"
-    (run,) = here.glob("*/gnn-seed0")
+def words(here: Path, mode: str) -> list[str]:
+    return [*TINY, f"runs={here / mode}", *MODES[mode]]
+
+
+def predictions(here: Path, mode: str) -> pd.DataFrame:
+    """Of the run that `scripts/train.py` has left there."""
+    (run,) = (here / mode).glob("*/gnn-seed0")
     assert (run / "DONE").exists()
     return pd.read_parquet(run / "predictions.parquet")
 
 
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs of both modes, by two processes."""
+    here = tmp_path_factory.mktemp("together")
+    (here / "run.py").write_text(TOGETHER)
+    lines = [shlex.join([*words(here, mode), "trainer.devices=2"]) for mode in MODES]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    call = [*launch, str(here / "run.py"), str(ROOT / "scripts" / "train.py"), *lines]
+    done = subprocess.run(call, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("look at them with") == len(MODES), "each process said it"
+    return here
+
+
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
-@pytest.mark.parametrize("mode", [("graph=full",), (TREES,)], ids=["shards of snapshots", "sampled trees"])
-def test_two_processes_train_what_one_would(mode: tuple[str, ...], tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    one = train(tmp_path / "one", *mode)
-    two = train(tmp_path / "two", *mode, "trainer.devices=2", launcher=tuple(TOGETHER))
+@pytest.mark.parametrize("mode", MODES)
+def test_two_processes_train_what_one_would(
+    mode: str, together: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with a shard of every snapshot, or with half of the sampled trees."""
+    assert Shell(tmp_path, monkeypatch)("train", *words(tmp_path, mode)).code == 0
+    one, two = predictions(tmp_path, mode), predictions(together, mode)
     for column in ("ltv_mean", "ltv_median", "rank_score", "q90"):
         np.testing.assert_allclose(two[column], one[column], rtol=1e-4, atol=1e-4 * one[column].abs().mean())
     assert one["ltv_mean"].std() > 0

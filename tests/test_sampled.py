@@ -19,7 +19,7 @@ from patron.graph.snapshot import of_trees, snapshot
 from patron.nn.model import LTVModel
 from patron.tables.database import Database
 from patron.task.split import Fold, folds
-from patron.testing import scrambled_after
+from patron.testing import scrambled_after, small_shop
 from patron.training.apply import outputs
 from patron.training.shots import Sampled, SamplingConfig, Whole
 
@@ -110,9 +110,9 @@ def test_a_whole_snapshot_is_drawn_as_it_is(shot: HeteroData) -> None:
 
 
 @pytest.mark.parametrize("name", ["gnn", "boosted_gnn"])
-def test_an_estimator_learns_from_trees_and_sees_no_future(name: str, shop: Database, tmp_path: Path) -> None:
+def test_an_estimator_learns_from_trees_and_sees_no_future(name: str, tmp_path: Path) -> None:
     """Scrambled after the test cutoff nothing moves: the difference is exactly 0."""
-    said = []
+    shop, said = small_shop(customers=60), []
     for k, db in enumerate((shop, scrambled_after(shop, cutoff=TEST))):
         (fold,) = folds(db, task=SMALL.task, split=SMALL.split)
         model = fit(name, db, fold=fold, folder=tmp_path / str(k), sampling=FEW)

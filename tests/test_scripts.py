@@ -368,8 +368,10 @@ SWEEP = [
 ]  # fmt: skip
 
 
-def test_ablation_prints_differences_and_leaves_table_and_figure(tmp_path: Path) -> None:
-    said = python(tmp_path, "ablate", *ABLATION, "leave_out_groups=[]")
+def test_ablation_prints_differences_and_leaves_table_and_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Shell(tmp_path, monkeypatch)("ablate", *ABLATION, "leave_out_groups=[]")
     assert said.code == 0, said.err
     for part in ("tiny: Spearman less that of everything", "without products"):
         assert part in said.out
@@ -385,8 +387,8 @@ def test_ablation_prints_differences_and_leaves_table_and_figure(tmp_path: Path)
     assert done == {"gnn-seed0", "without_products/gnn-seed0"}
 
 
-def test_sweep_prints_differences_and_leaves_table_and_figure(tmp_path: Path) -> None:
-    said = python(tmp_path, "sweep", *SWEEP)
+def test_sweep_prints_differences_and_leaves_table_and_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Shell(tmp_path, monkeypatch)("sweep", *SWEEP)
     assert said.code == 0, said.err
     for part in ("graph_signal: Spearman less that of LightGBM", "gnn_co_shoppers", "oracle"):
         assert part in said.out
