@@ -21,8 +21,7 @@ from patron.estimators.gnn import in_order
 from patron.nn.heads import RankedConfig, RankedHead, as_numpy
 from patron.tables.database import Database
 from patron.task.split import Fold
-from patron.training.apply import outputs
-from patron.training.apply import said
+from patron.training.apply import outputs, said
 
 CONFIG = ESTIMATORS["boosted_gnn"]
 assert isinstance(CONFIG, BoostedGNNConfig)

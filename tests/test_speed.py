@@ -74,6 +74,7 @@ def test_patrons_kernels_beside_others() -> None:
     np.testing.assert_allclose(found["ratio"], found["opponent_seconds"] / found["patron_seconds"])
 
 
+@pytest.mark.slow
 def test_every_stage_of_the_way_is_measured_at_every_size(tmp_path: Path) -> None:
     words = ("data=tiny", "task.horizon=90d", "split.test=['2021-06-01']", "split.max_cutoffs=2", "estimator=[rfm]",
              "sizes=[120,240]", f"results={tmp_path}")  # fmt: skip
