@@ -12,7 +12,7 @@ ORDER = (
     "tables", "task", "features", "graph", "nn", "training", "estimators", "evaluation", "reporting", "decisions",
     "config", "run", "pipeline", "variants", "tuning", "graph_pays", "audit", "serving", "speed",
 )  # fmt: skip
-HELPERS = ("days", "decode", "files")  # stand before all others and see nothing of patron but each other
+HELPERS = ("days", "decode", "files", "memory")  # stand before all others and see nothing of patron but each other
 MAX_FUNCTION, MAX_FILE = 60, 450
 FILES = sorted([*SOURCE.rglob("*.py"), *(ROOT / "scripts").glob("*.py")])
 MODULES = [file for file in FILES if SOURCE in file.parents]

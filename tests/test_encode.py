@@ -186,3 +186,13 @@ def test_many_values_keep_their_order_and_nearly_their_ranks() -> None:
     exact = [NORMAL((k + 0.5) / len(train)) for k in range(len(train))]
     assert (np.diff(encoded) >= 0).all()
     np.testing.assert_allclose(encoded[50:-50], exact[50:-50], atol=0.02)
+
+
+def test_rows_are_encoded_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = make_train()
+    encoder, asked = fit_encoder(frame), pd.concat([frame] * 9, ignore_index=True)
+    whole = encode(encoder, asked)
+    monkeypatch.setattr("patron.features.encode.BLOCK", 7)
+    np.testing.assert_array_equal(encode(encoder, asked), whole)
+    assert whole.dtype == np.float32
+    assert whole.shape == (45, encoder.width)

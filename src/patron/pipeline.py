@@ -20,6 +20,7 @@ from patron.estimators.oracle import TARGETS
 from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
 from patron.evaluation.metrics import SCALE, Metric, metrics_for
+from patron.memory import release
 from patron.run import RunFolder, command, commit
 from patron.tables.database import Database
 from patron.tables.sources import DataConfig, label, read
@@ -61,13 +62,19 @@ class Experiment:
 
 def load_database(config: DataConfig) -> Database:
     """The validated tables. Raises UnreadableTables or InvalidTables; what was repaired or is odd goes to the log."""
+    database = _checked(config).in_order_of_time()
+    release()
+    return database
+
+
+def _checked(config: DataConfig) -> Database:
     with stage(f"reading {label(config)}"):
         raw = read(config)
     with stage("validating"):
         checked = validate(raw, name=label(config), mode=config.validation, today=date.today())
     if checked.report.violations:
         log.info("%s", checked.report)
-    return checked.database.in_order_of_time()
+    return checked.database
 
 
 def prepare(config: Config) -> Experiment:

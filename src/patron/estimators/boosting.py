@@ -152,32 +152,65 @@ def boost(
     at most that."""
     scale = max(float(rows.label.mean()), 1e-9)
     starts = {name: _level(matrix, rows, VIEWS[name], scale=scale) for name in get_args(Name)}
-    boosters = {
-        name: _boost(matrix, rows, name=name, params=params, trees=trees[name], valid=valid, patience=patience,
-                     start=partial(_start, view=VIEWS[name], scale=scale, factor=starts[name]), scale=scale)
-        for name in tqdm(get_args(Name), desc="LightGBM", unit="view", delay=2, leave=False)
-    }  # fmt: skip
+    bins, boosters = _Bins(), dict[Name, Any]()
+    for name in tqdm(get_args(Name), desc="LightGBM", unit="view", delay=2, leave=False):
+        start = partial(_start, view=VIEWS[name], scale=scale, factor=starts[name])
+        made = partial(_labelled, view=VIEWS[name], start=start, scale=scale)
+        learned = made(matrix, rows)
+        if len(learned.target) == 0 or np.ptp(learned.target) == 0:
+            boosters[name] = _constant(learned.target, name)
+            continue
+        settings = {**params, **VIEWS[name].objective, "verbosity": -1, "deterministic": True}
+        data = bins.of(learned)
+        check = bins.of(made(*valid), by=data) if valid is not None else None
+        boosters[name] = _trained(settings, data, check, trees=trees[name], patience=patience)
     return Boosted(boosters, scale, starts)
 
 
-def _boost(
-    matrix: Matrix, rows: TaskTable, *, name: Name, params: Mapping[str, Any], trees: int,
-    valid: tuple[Matrix, TaskTable] | None, patience: int, start: Callable[[Matrix], np.ndarray | None], scale: float,
-) -> "lightgbm.Booster | float":  # fmt: skip
-    import lightgbm  # it brings scikit-learn along, and matplotlib where that is there
+@dataclass(frozen=True)
+class _Labelled:
+    """Rows of a view, [n, columns], with its target and what boosting starts from, [n]."""
 
-    view = VIEWS[name]
+    values: np.ndarray
+    target: np.ndarray
+    start: np.ndarray | None
+
+
+def _labelled(
+    matrix: Matrix, rows: TaskTable, *, view: View, start: Callable[[Matrix], np.ndarray | None], scale: float
+) -> _Labelled:
     matrix, rows = _of_view(matrix, rows, view)
-    target = view.target(rows, scale)
-    if len(target) == 0 or np.ptp(target) == 0:
-        return _constant(target, name)
-    settings = {**params, **view.objective, "verbosity": -1, "deterministic": True}
-    # Column names may hold what LightGBM's JSON refuses, so it gets positions.
-    data = lightgbm.Dataset(matrix.values, target, init_score=start(matrix))
-    if valid is None:
+    return _Labelled(matrix.values, view.target(rows, scale), start(matrix))
+
+
+class _Bins:
+    """LightGBM's bins of rows: views of the same rows differ in target and start alone, and share them."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, tuple[np.ndarray, lightgbm.Dataset]] = {}
+
+    def of(self, rows: _Labelled, *, by: "lightgbm.Dataset | None" = None) -> "lightgbm.Dataset":
+        """The rows with their target and start; cut as those of `by` are."""
+        import lightgbm  # it brings scikit-learn along, and matplotlib where that is there
+
+        if id(rows.values) not in self.made:
+            # Column names may hold what LightGBM's JSON refuses, so it gets positions.
+            made = lightgbm.Dataset(rows.values) if by is None else by.create_valid(rows.values)
+            self.made[id(rows.values)] = rows.values, made  # held, or another array might have its id
+        data = self.made[id(rows.values)][1]
+        if rows.start is None and data.init_score is not None:
+            data.set_field("init_score", None)  # that of another view would stay
+        return data.set_label(rows.target).set_init_score(rows.start)
+
+
+def _trained(
+    settings: dict[str, Any], data: "lightgbm.Dataset", check: "lightgbm.Dataset | None", *, trees: int,
+    patience: int,
+) -> "lightgbm.Booster":  # fmt: skip
+    import lightgbm
+
+    if check is None:
         return lightgbm.train(settings, data, num_boost_round=trees)
-    other, labels = _of_view(*valid, view)
-    check = data.create_valid(other.values, view.target(labels, scale), init_score=start(other))
     stop = lightgbm.early_stopping(patience, verbose=False)
     return lightgbm.train(settings, data, num_boost_round=trees, valid_sets=[check], callbacks=[stop])
 

@@ -1,7 +1,6 @@
 """The graph neural network as an estimator: snapshots in, spend out."""
 
 import copy
-import gc
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -32,8 +31,9 @@ from patron.features.nodes import RELATIVE_TIME, EventKind, event_features, rela
 from patron.graph.build import build
 from patron.graph.sampler import both_ways
 from patron.graph.store import structure
+from patron.memory import release
 from patron.nn.gnn import reach
-from patron.nn.heads import Head, Start, as_numpy, at_level
+from patron.nn.heads import Head, Start, as_numpy
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
@@ -124,15 +124,15 @@ class GNN(Stored):
         tuned = self._tune(db, start=start, train=train, val=val)
         out = in_order(val.table, outputs(tuned.model, self._shots(db, rows=val, of=start)))
         warn_if_collapsed(tuned.model, out)
-        gc.collect()  # Lightning's trainer and module point at each other, and would keep the snapshots of tuning
+        release()  # Lightning's trainer and module point at each other, and would keep the snapshots of tuning
         self.trained = self._refit(db, rows=refit, steps=tuned.steps)
         return self.calibrate(db, out, val, head=tuned.model.head)
 
     def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any) -> Self:
         """Learn to decode from the outputs of `head` for rows that it had not learned from."""
-        head.calibrate(out, val.table.label)
+        levelled = head.calibrate(out, val.table.label)
         self.trained.model.head.calibrated_as(head)
-        frame = _said(head, at_level(head, out, val.table.label), val.table)
+        frame = _said(head, levelled, val.table)
         self.intervals = Conformal.fit(frame, val.table)
         self.held_out = self.intervals.apply(frame, val.table)
         return self

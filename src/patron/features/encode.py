@@ -6,14 +6,19 @@ the log of how many times the usual it is, for ranks do not tell a large custome
 missing becomes 0 with a flag of its own.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from scipy.special import ndtri
 
 MAX_KNOTS = 1_000  # quantiles kept of a column
+BLOCK = 2**14  # rows that a thread encodes at once
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,30 @@ def fit_encoder(frame: pd.DataFrame, *, max_words: int = 8) -> Encoder:
 def encode(encoder: Encoder, frame: pd.DataFrame) -> np.ndarray:
     """`frame` as [n, encoder.width] float32: normal scores, sizes, missing flags, one-hot words; unseen and missing
     words are all 0."""
-    parts = [_normal_scores(frame[name].to_numpy(np.float64), *knots) for name, knots in encoder.knots.items()]
-    parts += [
-        _standard_sizes(frame[name].to_numpy(np.float64), size, seen=encoder.knots[name][0])
+    columns = _columns(encoder, frame)
+    encoded = np.empty((len(frame), encoder.width), dtype=np.float32)
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(frame), BLOCK)]
+
+    def fill(rows: slice) -> None:
+        for place, (values, made) in enumerate(columns):
+            encoded[rows, place] = made(values[rows])
+
+    with ThreadPoolExecutor(cpu_count() if len(blocks) > 1 else 1) as pool:
+        deque(pool.map(fill, blocks), maxlen=0)
+    return encoded
+
+
+def _columns(encoder: Encoder, frame: pd.DataFrame) -> list[tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]]:
+    # Of each column of what `encode` returns, values [n] and what is made of any of them.
+    numbers = {name: frame[name].to_numpy(np.float64) for name in encoder.knots}
+    scores = [(numbers[n], partial(_normal_scores, seen=seen, rank=rank)) for n, (seen, rank) in encoder.knots.items()]
+    sizes = [
+        (numbers[name], partial(_standard_sizes, size=size, seen=encoder.knots[name][0]))
         for name, size in encoder.sizes.items()
     ]
-    parts += [frame[name].isna().to_numpy(np.float32) for name in encoder.flagged]
-    parts += [
-        frame[name].isin([word]).to_numpy(np.float32) for name, words in encoder.vocabulary.items() for word in words
-    ]
-    return np.stack(parts, axis=1).astype(np.float32) if parts else np.zeros((len(frame), 0), dtype=np.float32)
+    flags = [frame[name].isna() for name in encoder.flagged]
+    flags += [frame[name].isin([word]) for name, words in encoder.vocabulary.items() for word in words]
+    return [*scores, *sizes, *((flag.to_numpy(np.float32), np.asarray) for flag in flags)]
 
 
 def _knots(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

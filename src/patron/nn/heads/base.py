@@ -21,7 +21,7 @@ class Head(Protocol):
     def loss(self, out: Tensor, target: Tensor) -> Tensor: ...
     def rank(self, out: Tensor) -> Tensor: ...
     def location(self, out: Tensor) -> Tensor: ...
-    def calibrate(self, out: Tensor, y: np.ndarray) -> None: ...
+    def calibrate(self, out: Tensor, y: np.ndarray) -> Tensor: ...
     def calibrated_as(self, other: Any) -> None: ...
     def mean(self, out: Tensor) -> np.ndarray: ...
     def quantile(self, out: Tensor, level: float) -> np.ndarray: ...
@@ -83,10 +83,12 @@ class ByResiduals(Scaled):
 
     residuals: Residuals | None = None
 
-    def calibrate(self, out: Tensor, y: np.ndarray) -> None:
+    def calibrate(self, out: Tensor, y: np.ndarray) -> Tensor:
         """Keep the residuals of outputs [B, out] for spend `y` [B], rows the net was not trained on, about their
-        level."""
-        self.residuals = Residuals.fit(as_numpy(self.location(at_level(self, out, y))), y)
+        level; returns the outputs at that level."""
+        out = at_level(self, out, y)
+        self.residuals = Residuals.fit(as_numpy(self.location(out)), y)
+        return out
 
     def calibrated_as(self, other: Any) -> None:
         """Take over what another head of this kind learned in `calibrate`."""
@@ -113,10 +115,12 @@ class ByQuantiles(Scaled):
     def spend(self, out: Tensor, levels: np.ndarray) -> np.ndarray:
         """Spend at `levels` [L], in the currency of the orders: [B, out] -> [B, L]."""
 
-    def calibrate(self, out: Tensor, y: np.ndarray) -> None:
-        """Keep by how much the mean falls short for spend `y` [B], by decile, about their level; rows the net was not
-        trained on."""
-        self.correction = MeanCorrection.fit(self._raw_mean(at_level(self, out, y)), y)
+    def calibrate(self, out: Tensor, y: np.ndarray) -> Tensor:
+        """Keep by how much the mean of outputs [B, out] falls short for spend `y` [B], by decile, about their level;
+        rows the net was not trained on. Returns the outputs at that level."""
+        out = at_level(self, out, y)
+        self.correction = MeanCorrection.fit(self._raw_mean(out), y)
+        return out
 
     def calibrated_as(self, other: Any) -> None:
         """Take over what another head of this kind learned in `calibrate`."""
