@@ -1,7 +1,13 @@
-"""Estimators learn: what they are shown, more than nothing about tomorrow, and what only the graph can tell."""
+"""Estimators learn: what they are shown, more than nothing about tomorrow, and what only the graph can tell.
 
+Every bound is on a median over three seeds, and at least five standard deviations of a single seed, measured over ten,
+from what is usual: processors differ in the last digit, and trained nets by about as much as seeds.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,38 +16,53 @@ import pyarrow as pa
 import pytest
 from scipy.stats import spearmanr
 from settings import ESTIMATORS, GNNS, SMALL, TEST, fit, rows_for, setting, with_dropout
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from patron.estimators import GNN, LightGBM, Setting
+from patron.estimators import GNN, Estimator, LightGBM
+from patron.features.groups import Group
+from patron.graph.edges import Relation
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, truth
 
 NOON = datetime(2021, 1, 1, 12)
 LATER = date(2021, 2, 1)
+SEEDS = range(3)
 
 
-def learner(folder: Path, *, name: str = "gnn", channels: int = 16, **trainer: object) -> GNN:
-    """A GNN that may learn by heart: no dropout, no weight decay, all the steps."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free = {"patience": 1000, "weight_decay": 0.0, "warmup_steps": 5, **trainer}
-    model = replace(with_dropout(ESTIMATORS[name].model, 0.0), channels=channels)
-    return GNN(replace(ESTIMATORS[name], model=model), setting(folder, **free))
+def learner(
+    name: str, folder: Path, *, seed: int, group: Group, relation: Relation = "purchased", num_layers: int = 2,
+    **trainer: object,
+) -> GNN:  # fmt: skip
+    """A GNN of one relation and one group of features that may learn by heart: no dropout, no weight decay."""
+    free = {"weight_decay": 0.0, "warmup_steps": 1, "steps_per_check": trainer["max_steps"], **trainer}
+    given = setting(folder, seed=seed, **free)
+    graph, features = replace(given.graph, relations=(relation,)), replace(given.features, groups=(group,))
+    model = replace(with_dropout(ESTIMATORS[name].model, 0.0), channels=32, num_layers=num_layers)
+    return GNN(replace(ESTIMATORS[name], model=model), replace(given, graph=graph, features=features))
 
 
 # What they are shown
 
 
-@pytest.mark.parametrize("name", GNNS)
-def test_gnn_learns_64_customers_by_heart(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
-    rows = fold.val.where(np.arange(len(fold.val)) < 64)
-    assert len(rows) == 64
-    gnn = learner(tmp_path, name=name, max_steps=160, steps_per_check=160, learning_rate=0.03)
+def by_heart(gnn: GNN, shop: Database, *, own: TaskTable) -> float:
+    """The rank correlation with what it is shown, the spend of others, less that with what they spend themselves."""
+    given = np.random.default_rng(0).permutation(own.label)
+    rows = TaskTable(own.frame.assign(label=given), own.horizon)
     gnn.fit(shop.upto(TEST), train=rows, val=rows, refit=rows)
-    predicted = gnn.predict(shop.upto(TEST), rows=rows.without_label())
-    assert spearmanr(predicted["rank_score"], rows.label).statistic > 0.9
-    losses = [event.value for event in EventAccumulator(str(tmp_path / "refit")).Reload().Scalars("train_loss")]
-    assert losses[-1] < losses[0] / 3
+    said = gnn.predict(shop.upto(TEST), rows=rows.without_label())["rank_score"]
+    return float(spearmanr(said, given).statistic - spearmanr(said, own.label).statistic)
+
+
+@pytest.mark.parametrize("name", GNNS)
+def test_gnn_learns_16_customers_by_heart(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
+    """Each is shown with the spend of another of them, so that there is nothing to understand."""
+    own = fold.val.where(np.arange(len(fold.val)) < 16)
+    assert len(own) == 16
+    nets = [
+        learner(name, tmp_path / str(seed), seed=seed, group="rfm", max_steps=12, learning_rate=0.02) for seed in SEEDS
+    ]
+    # On average over ten seeds 0.98 (gnn_quantile) to 1.12, standard deviation 0.02 to 0.11 (gnn_quantile).
+    assert np.median([by_heart(net, shop, own=own) for net in nets]) > 0.4
 
 
 # Tomorrow
@@ -50,65 +71,82 @@ def test_gnn_learns_64_customers_by_heart(name: str, shop: Database, fold: Fold,
 @pytest.mark.parametrize("name", ["lightgbm", "lightgbm_rfm"])
 def test_lightgbm_beats_zero(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
     label = truth(shop, fold=fold, task=SMALL.task).label
-    predicted = fit(name, shop, fold=fold, folder=tmp_path).predict(shop.upto(TEST), rows=fold.test)
-    assert np.abs(predicted["ltv_median"] - label).mean() < 0.9 * label.mean()  # label.mean() is the error of zero
-    assert spearmanr(predicted["rank_score"], label).statistic > 0.3
-    assert predicted["ltv_mean"].sum() == pytest.approx(label.sum(), rel=0.3)
+    fits = [fit(name, shop, fold=fold, folder=tmp_path / str(seed), seed=seed) for seed in SEEDS]
+    said = [model.predict(shop.upto(TEST), rows=fold.test) for model in fits]
+    # Mean over ten seeds and standard deviation, of all features and of RFM alone:
+    error = np.median([np.abs(each["ltv_median"] - label).mean() for each in said])
+    assert error < 0.9 * label.mean()  # that of zero; 0.79 and 0.77 of it, 0.01 and 0.02
+    assert np.median([spearmanr(each["rank_score"], label).statistic for each in said]) > 0.25  # 0.40, 0.46; 0.02, 0.02
+    assert np.median([each["ltv_mean"].sum() for each in said]) > 0.7 * label.sum()  # 0.90, 0.96; 0.03, 0.02
+    assert np.median([each["ltv_mean"].sum() for each in said]) < 1.3 * label.sum()
 
 
 # What only the graph can tell
 
+SCOUTS, OTHERS, PRODUCTS = 16, 4, 40
+BUYERS = SCOUTS + OTHERS  # of each product
+
 
 @pytest.fixture(scope="module")
 def crowd() -> Database:
-    """40 products, each bought once by 8 scouts and 10 others. Scouts of one product come from one country.
+    """40 products, each bought once by 16 scouts and 4 others. Scouts of one product come from one country.
 
     Who is not a scout has a country at random, and all have one order of one unit at one price at one time: nothing
     about a customer tells whether the scouts of the product come from the north. That is two hops away.
     """
     rng = np.random.default_rng(0)
-    product = np.repeat(np.arange(40), 18)
-    scout = np.tile(np.arange(18) < 8, 40)
-    north = np.where(scout, product % 2 == 0, rng.random(720) < 0.5)
-    number, once = np.arange(720), np.ones(720)
+    number = np.arange(PRODUCTS * BUYERS)
+    product, once = number // BUYERS, np.ones(len(number))
+    north = np.where(number % BUYERS < SCOUTS, product % 2 == 0, rng.random(len(number)) < 0.5)
     customers = {"customer_id": number, "geo": np.where(north, "north", "south")}
-    orders = {"order_id": number, "customer_id": number, "order_date": pa.array([NOON] * 720, pa.timestamp("us"))}
+    noon = pa.array([NOON] * len(number), pa.timestamp("us"))
+    orders = {"order_id": number, "customer_id": number, "order_date": noon}
     items = {"order_id": number, "product_id": product, "quantity": once, "price": once, "amount": once}
-    tables = {"customers": customers, "orders": orders, "order_items": items, "products": {"product_id": np.arange(40)}}
+    products = {"product_id": np.arange(PRODUCTS)}
+    tables = {"customers": customers, "orders": orders, "order_items": items, "products": products}
     return Database("crowd", {name: pa.table(columns) for name, columns in tables.items()})
 
 
 def others(*, even: bool) -> TaskTable:
     """Who is not a scout, of half of the products, with 100 to be spent where the scouts come from the north."""
-    customers = [18 * product + at for product in range(40) for at in range(8, 18) if (product // 2 % 2 == 0) == even]
-    label = [100.0 if customer // 18 % 2 == 0 else 0.0 for customer in customers]
-    rows = rows_for(customers, cutoffs=(LATER,))
-    return TaskTable(rows.frame.assign(label=label), rows.horizon)
+    who = np.arange(PRODUCTS * BUYERS)
+    product = who // BUYERS
+    who = who[(who % BUYERS >= SCOUTS) & ((product // 2 % 2 == 0) == even)]
+    rows = rows_for(who.tolist(), cutoffs=(LATER,))
+    return TaskTable(rows.frame.assign(label=np.where(who // BUYERS % 2 == 0, 100.0, 0.0)), rows.horizon)
 
 
-def reach(gnn: GNN | LightGBM, crowd: Database) -> float:
+def reached(model: Estimator, crowd: Database) -> float:
     """The rank correlation with what customers of products that were not learned from spend."""
     train, test = others(even=True), others(even=False)
-    gnn.fit(crowd.upto(LATER), train=train, val=train, refit=train)
-    predicted = gnn.predict(crowd.upto(LATER), rows=test.without_label())
-    score = pd.Series(predicted["rank_score"])
+    model.fit(crowd.upto(LATER), train=train, val=train, refit=train)
+    score = pd.Series(model.predict(crowd.upto(LATER), rows=test.without_label())["rank_score"])
     return 0.0 if score.nunique() == 1 else float(spearmanr(score, test.label).statistic)
 
 
-def seen(gnn: GNN, **graph: object) -> GNN:
-    given: Setting = gnn.setting
-    return GNN(gnn.config, replace(given, graph=replace(given.graph, **graph)))
+def net(folder: Path, *, seed: int, **what: object) -> GNN:
+    """Of the head with the simplest loss, which is learned from in the fewest steps."""
+    return learner("gnn_huber", folder, seed=seed, group="attributes", max_steps=12, learning_rate=0.01, **what)
 
 
-def test_gnn_hears_what_is_two_hops_away(crowd: Database, tmp_path: Path) -> None:
-    gnn = learner(tmp_path, channels=8, max_steps=40, steps_per_check=40, learning_rate=0.02)
-    assert reach(seen(gnn, relations=("purchased",)), crowd) > 0.8
+CONTROLS: dict[str, Callable[[Path, int], Estimator]] = {
+    "without the edges": lambda folder, seed: net(folder, seed=seed, relation="placed"),
+    "one hop": lambda folder, seed: net(folder, seed=seed, num_layers=1),
+    "their own features": lambda folder, seed: LightGBM(ESTIMATORS["lightgbm"], setting(folder, seed=seed)),
+}
 
 
-def test_nobody_else_can_know(crowd: Database, tmp_path: Path) -> None:
-    """The control: without the edges, with one hop only, or from the customers' own features, it is a guess."""
-    gnn = learner(tmp_path, channels=8, max_steps=40, steps_per_check=40, learning_rate=0.02)
-    assert abs(reach(seen(gnn, relations=("placed",)), crowd)) < 0.3
-    one_hop = replace(gnn.config, model=replace(gnn.config.model, num_layers=1))
-    assert abs(reach(seen(GNN(one_hop, gnn.setting), relations=("purchased",)), crowd)) < 0.3
-    assert abs(reach(LightGBM(ESTIMATORS["lightgbm"], gnn.setting), crowd)) < 0.3
+@pytest.fixture(scope="module")
+def two_hops(crowd: Database, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], float]:
+    """seed -> what a net of two hops reached."""
+    return cache(lambda seed: reached(net(tmp_path_factory.mktemp("two_hops"), seed=seed), crowd))
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_gnn_hears_what_is_two_hops_away(
+    control: str, two_hops: Callable[[int], float], crowd: Database, tmp_path: Path
+) -> None:
+    """And nobody can know without the edges, with one hop only, or from the customers' own features."""
+    models = [CONTROLS[control](tmp_path / str(seed), seed) for seed in SEEDS]
+    gains = [two_hops(seed) - reached(model, crowd) for seed, model in zip(SEEDS, models, strict=True)]
+    assert np.median(gains) > 0.5  # 0.87 over each of the three in each of ten seeds

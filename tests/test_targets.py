@@ -218,7 +218,7 @@ def test_last_outcome_reads_the_past_only(priced: Database) -> None:
     np.testing.assert_array_equal(values[0], values[2])
 
 
-@pytest.mark.parametrize("target", ["churn", "orders", "order_value"])
+@pytest.mark.parametrize("target", ["churn", pytest.param("orders", marks=pytest.mark.slow), "order_value"])
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"zero", *OTHER_HEADS}))
 def test_every_estimator_ranks_a_target_that_is_no_total(
     name: str, target: Target, priced: Database, tmp_path: Path
@@ -231,11 +231,11 @@ def test_every_estimator_ranks_a_target_that_is_no_total(
         return
     predicted = fit(name, priced, fold=fold, folder=tmp_path).predict(priced.upto(TEST), rows=fold.test)
     actual = truth(priced, fold=fold, task=task)
-    # Ten steps teach a GNN little, and what an order comes to is mostly chance in this shop.
-    least = 0.0 if "gnn" in name or target == "order_value" else 0.1
-    assert spearman(actual.label, predicted["rank_score"]) > least
+    assert predicted["rank_score"].nunique() > 1
+    if "gnn" not in name and target != "order_value":  # four steps teach nothing; an order's value is mostly chance
+        assert spearman(actual.label, predicted["rank_score"]) > 0.1
     most = 1 if target == "churn" else actual.label.max() * 3
-    for column in ("ltv_mean", "ltv_median", *(() if "gnn" in name else QUANTILES)):  # ten steps teach no tails
+    for column in ("ltv_mean", "ltv_median", *(() if "gnn" in name else QUANTILES)):  # nor tails
         assert predicted[column].dropna().between(0, most).all()
 
 
@@ -280,16 +280,21 @@ def test_the_chance_of_a_purchase_by_hand() -> None:
 SEEN = ("order_items", "products")
 
 
+@pytest.fixture(scope="module")
+def seen(shop: Database) -> tuple[Database, Database]:
+    """What is seen of the shop, and of one with other returns, campaigns and categories."""
+    others = {table: shop[table].slice(0, 9) for table in ("returns", "campaigns", "categories")}
+    return shop.only(SEEN), Database(shop.name, {**shop.tables, **others}).only(SEEN)
+
+
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - OTHER_HEADS))
-def test_a_table_that_is_left_out_changes_no_prediction(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
-    """Other returns, campaigns and categories: the labels are held, all else is as it was."""
-    other = Database(
-        shop.name,
-        {**shop.tables, **{table: shop[table].slice(0, 9) for table in ("returns", "campaigns", "categories")}},
-    )
+def test_a_table_that_is_left_out_changes_no_prediction(
+    name: str, seen: tuple[Database, Database], fold: Fold, tmp_path: Path
+) -> None:
+    """The labels are held, all else is as it was."""
     one, two = (
-        fit(name, db.only(SEEN), fold=fold, folder=tmp_path / str(k)).predict(db.only(SEEN).upto(TEST), rows=fold.test)
-        for k, db in enumerate((shop, other))
+        fit(name, db, fold=fold, folder=tmp_path / str(k)).predict(db.upto(TEST), rows=fold.test)
+        for k, db in enumerate(seen)
     )
     assert_frame_equal(one, two, check_exact=True)
 

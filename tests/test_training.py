@@ -19,8 +19,9 @@ from torch_geometric.data import HeteroData
 from patron.graph.snapshot import snapshot
 from patron.nn.heads import HuberConfig, QuantileConfig
 from patron.nn.model import LTVModel
-from patron.training.fit import outputs, refit, tune, warn_if_collapsed
-from patron.training.module import TrainerConfig
+from patron.training.apply import outputs, warn_if_collapsed
+from patron.training.config import TrainerConfig
+from patron.training.fit import refit, tune
 from patron.training.shots import Whole
 
 CUSTOMERS, PRODUCTS, WIDTH = 60, 12, 3
@@ -33,8 +34,8 @@ def trainer(**changes: Any) -> TrainerConfig:
     return replace(SMALL.trainer, **{"max_steps": 20, "steps_per_check": 4, "patience": 50, **changes})
 
 
-def shot(seed: int, *, learnable: bool = True) -> HeteroData:
-    """A snapshot whose customers spend by their first feature, or at random."""
+def shot(seed: int, *, alike: bool = False) -> HeteroData:
+    """A snapshot whose customers spend by their first feature, or all the same."""
     rng = torch.Generator().manual_seed(seed)
     data = HeteroData()
     for kind, number in (("customer", CUSTOMERS), ("product", PRODUCTS)):
@@ -45,7 +46,7 @@ def shot(seed: int, *, learnable: bool = True) -> HeteroData:
     for kind, number in (("customer", CUSTOMERS), ("product", PRODUCTS)):
         made[kind].x = torch.randn(number, WIDTH, generator=rng)
     rows = torch.randperm(CUSTOMERS, generator=rng)[:50]
-    signal = made["customer"].x[rows, 0] if learnable else torch.randn(50, generator=rng)
+    signal = torch.zeros(50) if alike else made["customer"].x[rows, 0]
     made["customer"].rows, made["customer"].y = rows, torch.expm1((2 + signal).clamp_min(0))
     return made
 
@@ -60,6 +61,9 @@ def new_model(head: str = "huber", *, seed: int = 0, dropout: float = 0.0) -> LT
 
 
 TRAIN, VAL = [shot(seed) for seed in (1, 2, 3)], [shot(4)]
+# A new model predicts what they spend, and whatever it learns of TRAIN takes it away from there: in each of ten seeds,
+# the loss of every later check was at least four times that of the first.
+ALIKE = [shot(9, alike=True)]
 
 
 def tuned(folder: Path, *, config: TrainerConfig, ckpt_path: Path | None = None, val: list | None = None, **model: Any):
@@ -79,6 +83,11 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+def val_losses(folder: Path) -> list[float]:
+    """Of each check of a tuning."""
+    return [value for _, value in scalars(folder / "tune")["val_loss"]]
+
+
 def same(one: LTVModel, other: LTVModel) -> bool:
     states = zip(one.state_dict().items(), other.state_dict().items(), strict=True)
     return all(name == name_ and torch.equal(value, value_) for (name, value), (name_, value_) in states)
@@ -88,40 +97,48 @@ def same(one: LTVModel, other: LTVModel) -> bool:
 
 
 @pytest.mark.parametrize("head", sorted(HEADS))
-def test_tune_learns_and_writes_checkpoints(head: str, tmp_path: Path) -> None:
+def test_tune_writes_checkpoints(head: str, tmp_path: Path) -> None:
     fitted = tuned(tmp_path, config=trainer(), head=head)
     assert {"best.ckpt", "last.ckpt"} <= {file.name for file in tmp_path.iterdir()}
     assert not list(tmp_path.glob("best-v*"))
     for name in ("best", "last"):
         state = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)  # tensors and numbers, no code
         assert state["global_step"] == (fitted.steps if name == "best" else 20)
-    losses = [value for _, value in scalars(tmp_path / "tune")["val_loss"]]
-    assert min(losses) < 0.8 * losses[0]
 
 
-def test_the_model_is_the_one_of_the_lowest_validation_loss(tmp_path: Path) -> None:
-    """With validation customers who spend at random, learning soon makes it worse."""
-    val = [shot(9, learnable=False)]
-    fitted = tuned(tmp_path, config=trainer(learning_rate=0.03, max_steps=40), val=val)
-    losses = [value for _, value in scalars(tmp_path / "tune")["val_loss"]]
+@pytest.mark.parametrize("head", sorted(HEADS))
+def test_validation_loss_falls_where_there_is_something_to_learn(head: str, tmp_path: Path) -> None:
+    ratios = []
+    for seed in range(3):
+        tuned(tmp_path / str(seed), config=trainer(), head=head, seed=seed)
+        losses = val_losses(tmp_path / str(seed))
+        ratios.append(min(losses) / losses[0])
+    assert np.median(ratios) < 0.8  # 0.15 and 0.38 on average over ten seeds, standard deviation 0.05 and 0.04
+
+
+@pytest.mark.parametrize("val", [VAL, ALIKE], ids=["learnable", "alike"])
+def test_the_model_is_the_one_of_the_lowest_validation_loss(val: list[HeteroData], tmp_path: Path) -> None:
+    """That is a later check where learning helps, and the first where it only harms."""
+    fitted = tuned(tmp_path, config=trainer(), val=val)
+    losses = val_losses(tmp_path)
     assert fitted.steps == 4 * (1 + int(np.argmin(losses)))
-    assert fitted.steps < 40
+    assert (fitted.steps == 4) == (val is ALIKE)
     loss = fitted.model.head.loss(outputs(fitted.model, val), val[0]["customer"].y.log1p())
     assert loss.item() == pytest.approx(min(losses), rel=1e-5)
 
 
 def test_early_stopping_stops(tmp_path: Path) -> None:
     """After `patience` checks without a lower loss, and not before."""
-    config = trainer(max_steps=400, patience=2, learning_rate=0.03)
-    fitted = tuned(tmp_path, config=config, val=[shot(9, learnable=False)])
+    config = trainer(patience=2)
+    fitted = tuned(tmp_path, config=config, val=ALIKE)
     taken = len(scalars(tmp_path / "tune")["train_loss"])
     assert taken == fitted.steps + 2 * config.steps_per_check
-    assert taken < 400
+    assert taken < config.max_steps
 
 
 def test_the_last_checkpoint_is_of_the_last_check(tmp_path: Path) -> None:
     """And not of the last that was better: a run that is resumed goes on where it was."""
-    fitted = tuned(tmp_path, config=trainer(learning_rate=0.03), val=[shot(9, learnable=False)])
+    fitted = tuned(tmp_path, config=trainer(), val=ALIKE)
     assert fitted.steps < 20
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 20
 
@@ -142,10 +159,10 @@ def test_tune_with_fewer_steps_than_a_check(tmp_path: Path) -> None:
         assert fitted.steps == 3
 
 
-@pytest.mark.parametrize("learnable", [True, False])
-def test_resume_goes_on_where_it_stopped(learnable: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("alike", [False, True])
+def test_resume_goes_on_where_it_stopped(alike: bool, tmp_path: Path) -> None:
     """8 steps and 12 more, from another start, are the same as 20 at once; also where the best was before the stop."""
-    val = [shot(9, learnable=learnable)]
+    val = [shot(9, alike=alike)]
     whole = tuned(tmp_path / "whole", config=trainer(), val=val)
     tuned(tmp_path / "first", config=trainer(max_steps=8), val=val)
     checkpoint = tmp_path / "first" / "last.ckpt"
@@ -158,9 +175,9 @@ def test_resume_goes_on_where_it_stopped(learnable: bool, tmp_path: Path) -> Non
     assert not same(tuned(tmp_path / "control", config=trainer(), val=val, seed=5).model, whole.model)
 
 
-@pytest.mark.parametrize("learnable", [True, False])
-def test_resume_in_the_same_folder_keeps_the_best(learnable: bool, tmp_path: Path) -> None:
-    val = [shot(9, learnable=learnable)]
+@pytest.mark.parametrize("alike", [False, True])
+def test_resume_in_the_same_folder_keeps_the_best(alike: bool, tmp_path: Path) -> None:
+    val = [shot(9, alike=alike)]
     tuned(tmp_path, config=trainer(max_steps=8), val=val)
     resumed = tuned(tmp_path, config=trainer(), val=val, ckpt_path=tmp_path / "last.ckpt")
     whole = tuned(tmp_path / "whole", config=trainer(), val=val)
