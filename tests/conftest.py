@@ -10,15 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
-from settings import SMALL, fit
 
-from patron.estimators import Estimator
-from patron.tables.database import Database
-from patron.task.split import Fold, folds
-from patron.testing import small_shop
-
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever only hands out the tests need not import what they import
     from pyspark.sql import SparkSession
+
+    from patron.estimators import Estimator
+    from patron.tables.database import Database
+    from patron.task.split import Fold
 
 NOTICES = ("Sparse CSR tensor support is in beta", "Sparse invariant checks are implicitly disabled")
 
@@ -44,19 +42,27 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def shop() -> Database:
+def shop() -> "Database":
+    from patron.testing import small_shop
+
     return small_shop()
 
 
 @pytest.fixture(scope="session")
-def fold(shop: Database) -> Fold:
+def fold(shop: "Database") -> "Fold":
+    from settings import SMALL
+
+    from patron.task.split import folds
+
     (only,) = folds(shop, task=SMALL.task, split=SMALL.split)
     return only
 
 
 @pytest.fixture(scope="session")
-def fitted(shop: Database, fold: Fold, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Estimator]:
+def fitted(shop: "Database", fold: "Fold", tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Estimator]":
     """name -> that estimator, fitted to the shop. Shared by all tests: predict with it, do not fit it again."""
+    from settings import fit
+
     return cache(lambda name: fit(name, shop, fold=fold, folder=tmp_path_factory.mktemp(name)))
 
 
