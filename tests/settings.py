@@ -86,12 +86,15 @@ SMALL = _composed()
 ESTIMATORS = {name: small(SMALL.estimators[name]) for name in NAMES}
 GNNS = [name for name, config in ESTIMATORS.items() if isinstance(config, GNNConfig)]
 OTHER_HEADS = set(GNNS) - {"gnn"}  # they differ in their head alone
+MADE_OF_OTHERS = {"boosted_gnn", "stack", "lightgbm_flat", "lightgbm_rfm", "btyd_purchases"}
 HELD_OUT = CustomersConfig("customers", cutoff=date(2021, 3, 1), folds=3)
 
 
-def each(names: Iterable[str]) -> pytest.MarkDecorator:
-    """A test of each of these estimators by `name`; those with another head than the GNN's are for `make test-all`."""
-    marks = {name: [pytest.mark.slow] for name in OTHER_HEADS}
+def each(names: Iterable[str], *, alike: bool = False) -> pytest.MarkDecorator:
+    """A test of each of these estimators by `name`. Those with another head than the GNN's are for `make test-all`, and
+    where all are `alike` to the test, so are those that are made of others or differ in their columns alone."""
+    later = OTHER_HEADS | MADE_OF_OTHERS if alike else OTHER_HEADS
+    marks = {name: [pytest.mark.slow] for name in later}
     return pytest.mark.parametrize("name", [pytest.param(name, marks=marks.get(name, ())) for name in names])
 
 

@@ -26,7 +26,7 @@ def metrics(db: Database, fold: Fold, predicted: pd.DataFrame) -> dict[str, floa
     }
 
 
-@each(sorted(ESTIMATORS))
+@each(sorted(ESTIMATORS), alike=True)
 def test_the_same_seed_gives_the_same_numbers(
     name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -46,7 +46,7 @@ def test_predicting_twice_gives_the_same_numbers(name: str, shop: Database, fold
     assert_frame_equal(first, second, check_exact=True)
 
 
-@each(sorted(ESTIMATORS))
+@each(sorted(ESTIMATORS), alike=True)
 def test_another_seed_differs_where_there_is_one(
     name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:

@@ -304,7 +304,7 @@ def _without_catalogue(shop: Database, *, items: pa.Table) -> Database:
     return Database("plain", {**kept, "order_items": items})
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_every_estimator_does_without_products(
     name: str, plain: Database, tmp_path: Path, heard: pytest.LogCaptureFixture
 ) -> None:

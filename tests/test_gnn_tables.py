@@ -22,6 +22,11 @@ from patron.testing import small_shop
 
 FEW = 60  # customers
 EVENTS = ["order_events", "interactions", "returns", "loyalty", "campaigns"]
+# All five at once, and for `make test-all` one by one.
+together = pytest.mark.parametrize(
+    "names",
+    [pytest.param(EVENTS, id="all"), *(pytest.param([name], id=name, marks=pytest.mark.slow) for name in EVENTS)],
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,35 +64,46 @@ def test_gnn_uses_every_table(shop: Database, fold: Fold, tmp_path: Path) -> Non
     assert_predicts(gnn, shop, fold)
 
 
-@pytest.mark.parametrize("left_out", EVENTS)
-def test_gnn_runs_without_a_table(left_out: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
-    tables = tuple(name for name in get_args(Table) if name != left_out)
+def since(db: Database, names: list[str], day: datetime) -> Database:
+    """`db` with the rows of these tables that are later than `day`."""
+    later = {name: db[name].filter(pc.greater(db[name][TABLES[name].time], day)) for name in names}
+    return Database(db.name, {**db.tables, **later})
+
+
+def nodes(names: list[str]) -> set[str]:
+    """The node types of these tables."""
+    return {name.removesuffix("s") for name in names}
+
+
+@together
+def test_gnn_runs_without_tables(names: list[str], shop: Database, fold: Fold, tmp_path: Path) -> None:
+    tables = tuple(name for name in get_args(Table) if name not in names)
     gnn = fitted(shop, fold=fold, folder=tmp_path, tables=tables)
-    kind = left_out.removesuffix("s")
-    assert kind not in kinds(gnn)
-    assert kinds(gnn) > {"customer", "product"}
+    assert kinds(gnn).isdisjoint(nodes(names))
+    assert kinds(gnn) > {"customer", "product"} | nodes([name for name in EVENTS if name not in names])
     assert_predicts(gnn, shop, fold)
 
 
-@pytest.mark.parametrize("late", EVENTS)
-def test_gnn_learns_where_a_table_begins_late(late: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
-    """At the first training cutoff there is no row of it, and at the test there are many."""
-    begin = pc.greater(shop[late][TABLES[late].time], datetime(2020, 9, 15))
-    db = Database(shop.name, {**shop.tables, late: shop[late].filter(begin)})
-    assert db.upto(fold.train.cutoffs[0])[late].num_rows == 0
+@together
+def test_gnn_learns_where_tables_begin_late(names: list[str], shop: Database, fold: Fold, tmp_path: Path) -> None:
+    """At the first training cutoff there is no row of them, and at the test there are many."""
+    db = since(shop, names, datetime(2020, 9, 15))
+    assert [db.upto(fold.train.cutoffs[0])[name].num_rows for name in names] == [0] * len(names)
     gnn = fitted(db, fold=fold, folder=tmp_path)
-    assert late.removesuffix("s") in kinds(gnn)
+    assert kinds(gnn) >= nodes(EVENTS)
     assert_predicts(gnn, db, fold)
 
 
-@pytest.mark.parametrize("new", EVENTS)
-def test_gnn_predicts_where_a_table_has_come_since(new: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
-    """At no training cutoff it has a row. What was not learned from stays unheard."""
-    begin = pc.greater(shop[new][TABLES[new].time], datetime.combine(max(fold.refit.cutoffs), datetime.min.time()))
-    db = Database(shop.name, {**shop.tables, new: shop[new].filter(begin)})
-    assert db.upto(TEST)[new].num_rows > 0
+@together
+def test_gnn_predicts_where_tables_have_come_since(
+    names: list[str], shop: Database, fold: Fold, tmp_path: Path
+) -> None:
+    """At no training cutoff they have a row. What was not learned from stays unheard."""
+    db = since(shop, names, datetime.combine(max(fold.refit.cutoffs), datetime.min.time()))
+    assert all(db.upto(TEST)[name].num_rows > 0 for name in names)
     gnn = fitted(db, fold=fold, folder=tmp_path)
-    assert new.removesuffix("s") not in kinds(gnn)
+    assert kinds(gnn).isdisjoint(nodes(names))
+    assert kinds(gnn) >= nodes([name for name in EVENTS if name not in names])
     assert_predicts(gnn, db, fold)
 
 

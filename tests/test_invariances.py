@@ -79,7 +79,7 @@ def reordered(shop: Database) -> Database:
     return other
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_order_of_table_rows_changes_nothing(
     name: str, reordered: Database, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -103,7 +103,7 @@ def renamed(shop: Database) -> Database:
     return Database(shop.name, tables)
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_names_of_ids_change_nothing(
     name: str, renamed: Database, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:

@@ -152,7 +152,7 @@ def test_a_stack_without_btyd_sees_no_more(changed: Database, shop: Database, fo
     assert_identical(*predicted)
 
 
-@each(ALONE)
+@each(ALONE, alike=True)
 def test_training_rows_see_only_their_own_past(
     name: str, changed: Database, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -174,7 +174,7 @@ def test_predict_cuts_off_what_comes_later(
         assert_identical(fitted(name).predict(whole, rows=fold.test), expected)
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_customers_protocol_sees_labels_and_no_other_future(
     name: str, renewed: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:
@@ -182,7 +182,7 @@ def test_customers_protocol_sees_labels_and_no_other_future(
     assert_identical(predicted, fitted_held_out(name).predict(shop, rows=held_out.test))
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_customers_protocol_never_sees_test_labels(
     name: str, unseen: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:
@@ -192,7 +192,7 @@ def test_customers_protocol_never_sees_test_labels(
     assert_identical(predicted, fitted_held_out(name).predict(shop, rows=held_out.test))
 
 
-@each(LEARN_FROM_LABELS)
+@each(LEARN_FROM_LABELS, alike=True)
 def test_customers_protocol_learns_from_the_other_labels(
     name: str, idle: Database, shop: Database, held_out: Fold, fitted_held_out: Fitted, tmp_path: Path
 ) -> None:

@@ -58,6 +58,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="torch was built without torch.distributed")
 @pytest.mark.parametrize("mode", MODES)
 def test_two_processes_train_what_one_would(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from settings import ESTIMATORS, SMALL, TEST, fit, setting
+from settings import ESTIMATORS, SMALL, TEST, each, fit, setting
 from torch_geometric.data import HeteroData
 
 from patron.estimators import build as build_estimator
@@ -109,7 +109,7 @@ def test_a_whole_snapshot_is_drawn_as_it_is(shot: HeteroData) -> None:
     assert (drawn["customer"].share, "share" in shot["customer"]) == (1.0, False)
 
 
-@pytest.mark.parametrize("name", ["gnn", "boosted_gnn"])
+@each(["gnn", "boosted_gnn"], alike=True)
 def test_an_estimator_learns_from_trees_and_sees_no_future(name: str, tmp_path: Path) -> None:
     """Scrambled after the test cutoff nothing moves: the difference is exactly 0."""
     shop, said = small_shop(customers=60), []

@@ -1,6 +1,6 @@
 """The whole way, as a newcomer goes it: two CSV files, ten lines of YAML, `python scripts/...`.
 
-Train and score run in processes of their own. The benchmark, and all that goes wrong on the way, runs by the same
+Score runs in a process of its own. Training, the benchmark, and all that goes wrong on the way, run by the same
 scripts in this one, which has paid for the imports: a mistake ends with one message and leaves nothing.
 """
 
@@ -62,13 +62,13 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     write_shop(here / "shop")
     write_experiment(here / "my", data=Path("shop"))
     (here / "README.md").write_text(README)
-    train = python(here, "train", *MY_SHOP, *SMALL)
-    assert train.code == 0, train.err
-    score = python(here, "score", "run=runs/my_shop/gnn-seed0", "cutoff=2021-06-01")
-    assert score.code == 0, score.err
-    trained = {path: path.stat().st_mtime_ns for path in sorted(here.glob("runs/my_shop/*/DONE"))}
     with pytest.MonkeyPatch.context() as monkeypatch:
         shell = Shell(here, monkeypatch)
+        train = shell("train", *MY_SHOP, *SMALL)
+        assert train.code == 0, train.err
+        score = python(here, "score", "run=runs/my_shop/gnn-seed0", "cutoff=2021-06-01")
+        assert score.code == 0, score.err
+        trained = {path: path.stat().st_mtime_ns for path in sorted(here.glob("runs/my_shop/*/DONE"))}
         benchmark = shell("benchmark", *MY_SHOP, *SMALL, "results=tables", "readme=README.md")
     assert benchmark.code == 0, benchmark.err
     return Newcomer(here, train, score, benchmark, trained)

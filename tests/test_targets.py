@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from newcomer import SHARED, composed
 from pandas.testing import assert_frame_equal
-from settings import ESTIMATORS, OTHER_HEADS, SMALL, TEST, fit, setting
+from settings import ESTIMATORS, OTHER_HEADS, SMALL, TEST, each, fit, setting
 
 from patron.config import Config, load
 from patron.days import Horizon, midnight
@@ -219,7 +219,7 @@ def test_last_outcome_reads_the_past_only(priced: Database) -> None:
 
 
 @pytest.mark.parametrize("target", ["churn", pytest.param("orders", marks=pytest.mark.slow), "order_value"])
-@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"zero", *OTHER_HEADS}))
+@each(sorted(set(ESTIMATORS) - {"zero", *OTHER_HEADS}), alike=True)
 def test_every_estimator_ranks_a_target_that_is_no_total(
     name: str, target: Target, priced: Database, tmp_path: Path
 ) -> None:
@@ -287,7 +287,7 @@ def seen(shop: Database) -> tuple[Database, Database]:
     return shop.only(SEEN), Database(shop.name, {**shop.tables, **others}).only(SEEN)
 
 
-@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - OTHER_HEADS))
+@each(sorted(set(ESTIMATORS) - OTHER_HEADS), alike=True)
 def test_a_table_that_is_left_out_changes_no_prediction(
     name: str, seen: tuple[Database, Database], fold: Fold, tmp_path: Path
 ) -> None:
@@ -299,7 +299,7 @@ def test_a_table_that_is_left_out_changes_no_prediction(
     assert_frame_equal(one, two, check_exact=True)
 
 
-@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - OTHER_HEADS))
+@each(sorted(set(ESTIMATORS) - OTHER_HEADS), alike=True)
 def test_customers_and_orders_alone_are_enough(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
     bare = shop.only([])
     predicted = fit(name, bare, fold=fold, folder=tmp_path).predict(bare.upto(TEST), rows=fold.test)
