@@ -22,7 +22,7 @@ test-all: $(VENV)/test.stamp  ## run every test, and print line and branch cover
 
 lint: $(VENV)/test.stamp  ## lint and type-check only
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers auto
 
 benchmarks: $(VENV)/test.stamp  ## all reported tables; ONLINE_RETAIL_II=<folder> adds the shop of that name
 	$(BIN)/python scripts/benchmark.py experiment=shop force=true

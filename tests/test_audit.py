@@ -280,6 +280,7 @@ FEW = ["tables=[order_items]", "features.groups=[attributes,windows,percentiles]
 MY_SHOP: list[Any] = ["--config-dir", "my", "experiment=my_shop", "estimator=[rfm]", *SHARED, *FEW]
 
 
+@pytest.mark.slow
 def test_the_script_ends_well_on_clean_data(shell: Shell) -> None:
     said = shell("audit", *MY_SHOP)
     assert said.code == 0, said.err

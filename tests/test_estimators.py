@@ -329,6 +329,7 @@ def test_gnn_learns_from_products_that_come_late(shop: Database, tmp_path: Path)
     _assert_runs("gnn", db, tmp_path)
 
 
+@pytest.mark.slow
 def test_gnn_predicts_where_products_have_come_since(shop: Database, fold: Fold, tmp_path: Path) -> None:
     """At no training cutoff the graph has any."""
     db = products_since(shop, date(2021, 2, 1))
@@ -388,11 +389,13 @@ def test_gnn_passes_messages_once_for_rows_that_come_in_parts(
     assert len(passes) == 4
 
 
-@pytest.mark.parametrize("relations", [(), ("placed",), ("purchased", "co_shopper")])
+@pytest.mark.parametrize(
+    "relations", [(), pytest.param(("placed",), marks=pytest.mark.slow), ("purchased", "co_shopper")]
+)
 def test_gnn_runs_on_any_choice_of_relations(
     relations: tuple[Any, ...], shop: Database, fold: Fold, tmp_path: Path
 ) -> None:
-    chosen = replace(setting(tmp_path, max_steps=5), graph=replace(SMALL.graph, relations=relations))
+    chosen = replace(setting(tmp_path), graph=replace(SMALL.graph, relations=relations))
     estimator = build(ESTIMATORS["gnn"], chosen)
     estimator.fit(shop.upto(TEST), train=fold.train, val=fold.val, refit=fold.refit)
     predicted = estimator.predict(shop.upto(TEST), rows=fold.test)

@@ -280,6 +280,7 @@ def test_a_net_without_relations_is_fitted_to_customers_alone(shop: Database, fo
     assert np.isfinite(said["ltv_mean"]).all()
 
 
+@pytest.mark.slow
 def test_the_script_writes_the_page_and_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shop(tmp_path / "shop")
     write_experiment(tmp_path / "my", data=Path("shop"))

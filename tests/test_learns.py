@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from scipy.stats import spearmanr
-from settings import ESTIMATORS, GNNS, SMALL, TEST, fit, rows_for, setting, with_dropout
+from settings import ESTIMATORS, GNNS, SMALL, TEST, each, fit, rows_for, setting, with_dropout
 
 from patron.estimators import GNN, Estimator, LightGBM
 from patron.features.groups import Group
@@ -53,7 +53,7 @@ def by_heart(gnn: GNN, shop: Database, *, own: TaskTable) -> float:
     return float(spearmanr(said, given).statistic - spearmanr(said, own.label).statistic)
 
 
-@pytest.mark.parametrize("name", GNNS)
+@each(GNNS)
 def test_gnn_learns_16_customers_by_heart(name: str, shop: Database, fold: Fold, tmp_path: Path) -> None:
     """Each is shown with the spend of another of them, so that there is nothing to understand."""
     own = fold.val.where(np.arange(len(fold.val)) < 16)

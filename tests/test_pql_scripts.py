@@ -92,7 +92,10 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 WORDS = ["--config-dir", "my", "experiment=my_shop", "estimator=[last_window,rfm]", "seeds=[0]", *SHARED]
 
 
-@pytest.mark.parametrize("text", [CHURN, "PREDICT total_spend_90d FOR customer USING purchase"])
+TOTAL = pytest.param("PREDICT total_spend_90d FOR customer USING purchase", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("text", [CHURN, TOTAL])
 def test_train_and_score_by_a_query(here: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     shell, name = Shell(here, monkeypatch), "flag" if text == CHURN else "spend"
     train = shell("train", *WORDS, f"name={name}", f"query={text}")

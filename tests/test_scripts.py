@@ -387,6 +387,7 @@ def test_ablation_prints_differences_and_leaves_table_and_figure(
     assert done == {"gnn-seed0", "without_products/gnn-seed0"}
 
 
+@pytest.mark.slow
 def test_sweep_prints_differences_and_leaves_table_and_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = Shell(tmp_path, monkeypatch)("sweep", *SWEEP)
     assert said.code == 0, said.err

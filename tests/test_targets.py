@@ -239,7 +239,10 @@ def test_every_estimator_ranks_a_target_that_is_no_total(
         assert predicted[column].dropna().between(0, most).all()
 
 
-@pytest.mark.parametrize("target", ["gross", "margin", "order_value"])
+LATER = [pytest.param(target, marks=pytest.mark.slow) for target in ("gross", "order_value")]
+
+
+@pytest.mark.parametrize("target", ["margin", *LATER])
 def test_a_stack_without_btyd_predicts_every_target(target: Target, priced: Database, tmp_path: Path) -> None:
     whole, task = ESTIMATORS["stack"], replace(SMALL.task, target=target)
     assert isinstance(whole, StackConfig)

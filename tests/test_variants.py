@@ -226,6 +226,7 @@ def results(config: AblationConfig) -> pd.DataFrame:
     return ablate(config)
 
 
+@pytest.mark.slow
 def test_everything_is_the_plain_run(config: AblationConfig, results: pd.DataFrame) -> None:
     done = config.runs / "tiny" / "lightgbm-seed0" / "DONE"
     before = done.stat().st_mtime_ns
