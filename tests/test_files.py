@@ -1,6 +1,7 @@
 """Files are complete or not there, whoever writes the same, is killed in the middle or fails; and of two jobs on one
 thing the second is refused. The damage is done here."""
 
+import errno
 import fcntl
 import os
 import re
@@ -295,6 +296,26 @@ def test_a_forked_process_does_not_hold_what_its_parent_holds(tmp_path: Path) ->
             except InUse as error:
                 os._exit(0 if f"process {os.getppid()} " in str(error) else 2)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_file_system_without_locks_or_flushing_is_written_to_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As object stores are that were mounted as folders."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
+    with lock(tmp_path / "run", fix=FIX):
+        write_text(tmp_path / "run", "x")
+    assert said(tmp_path / "run") == "x"
+    assert f"the file system of {tmp_path / 'run'} knows no locks" in caplog.text
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "a broken disk")))
+    with pytest.raises(OSError, match="a broken disk"):
+        write_text(tmp_path / "run", "y")
+    assert said(tmp_path / "run") == "x"
 
 
 def test_a_failed_job_gives_the_lock_back(tmp_path: Path) -> None:

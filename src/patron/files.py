@@ -8,6 +8,7 @@ removed by the next one that writes to the same place.
 import errno
 import fcntl
 import glob
+import logging
 import os
 import shutil
 import socket
@@ -17,7 +18,9 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
+log = logging.getLogger("patron")
 PARTIAL, REPLACED = "partial", "replaced"
+UNKNOWN = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.ENOLCK)  # what a file system says of what it does not do
 
 
 class InUse(ValueError):
@@ -72,7 +75,8 @@ def lock(path: Path, *, fix: str) -> Iterator[None]:
     and `fix`, what to do then.
 
     It is an `lockf` on the hidden file `.<name>.lock` beside it. It ends with the process that took it, even if that
-    was killed and has workers that live on, and holds between machines where the file system does.
+    was killed and has workers that live on, and holds between machines where the file system does; one without locks
+    is warned of.
     """
     real = _place(path)
     file = real.with_name(f".{real.name}.lock")
@@ -120,6 +124,9 @@ def _take(descriptor: int, path: Path, *, fix: str) -> None:
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
+        if error.errno in UNKNOWN:
+            log.warning("the file system of %s knows no locks; see to it that no other job writes there", path)
+            return
         if error.errno not in (errno.EACCES, errno.EAGAIN):
             raise
         holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
@@ -152,6 +159,9 @@ def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNKNOWN:  # some that are mounted over a network flush no folders
+            raise
     finally:
         os.close(descriptor)
 
