@@ -187,17 +187,17 @@ class _Bins:
     """LightGBM's bins of rows: views of the same rows differ in target and start alone, and share them."""
 
     def __init__(self) -> None:
-        self.made: dict[int, tuple[np.ndarray, lightgbm.Dataset]] = {}
+        self.made: dict[tuple[int, lightgbm.Dataset | None], lightgbm.Dataset] = {}
 
     def of(self, rows: _Labelled, *, by: "lightgbm.Dataset | None" = None) -> "lightgbm.Dataset":
         """The rows with their target and start; cut as those of `by` are."""
         import lightgbm  # it brings scikit-learn along, and matplotlib where that is there
 
-        if id(rows.values) not in self.made:
+        which = len(rows.values), by  # of all rows and the payers among them, those of one length are the same
+        if which not in self.made:
             # Column names may hold what LightGBM's JSON refuses, so it gets positions.
-            made = lightgbm.Dataset(rows.values) if by is None else by.create_valid(rows.values)
-            self.made[id(rows.values)] = rows.values, made  # held, or another array might have its id
-        data = self.made[id(rows.values)][1]
+            self.made[which] = lightgbm.Dataset(rows.values) if by is None else by.create_valid(rows.values)
+        data = self.made[which]
         if rows.start is None and data.init_score is not None:
             data.set_field("init_score", None)  # that of another view would stay
         return data.set_label(rows.target).set_init_score(rows.start)
