@@ -86,7 +86,7 @@ SMALL = _composed()
 ESTIMATORS = {name: small(SMALL.estimators[name]) for name in NAMES}
 GNNS = [name for name, config in ESTIMATORS.items() if isinstance(config, GNNConfig)]
 OTHER_HEADS = set(GNNS) - {"gnn"}  # they differ in their head alone
-MADE_OF_OTHERS = {"boosted_gnn", "stack", "lightgbm_flat", "lightgbm_rfm", "btyd_purchases"}
+MADE_OF_OTHERS = {"boosted_gnn", "stack", "lightgbm_flat", "lightgbm_rfm", "lightgbm_twohop", "btyd_purchases"}
 HELD_OUT = CustomersConfig("customers", cutoff=date(2021, 3, 1), folds=3)
 
 

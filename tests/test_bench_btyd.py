@@ -6,6 +6,7 @@ from cdnow_sample import histories as sample
 from cdnow_sample import lifetimes_or_skip
 
 
+@pytest.mark.slow
 def test_a_row_says_how_both_did() -> None:
     lifetimes_or_skip()
     from patron.evaluation.lifetimes import beside_lifetimes, jobs

@@ -40,7 +40,7 @@ def test_the_same_seed_gives_the_same_numbers(
     assert all(np.array_equal(one[metric], other[metric], equal_nan=True) for metric in one)
 
 
-@each(sorted(ESTIMATORS))
+@each(sorted(ESTIMATORS), alike=True)
 def test_predicting_twice_gives_the_same_numbers(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
     first, second = (fitted(name).predict(shop.upto(TEST), rows=fold.test) for _ in range(2))
     assert_frame_equal(first, second, check_exact=True)

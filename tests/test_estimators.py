@@ -57,7 +57,7 @@ def at(cutoff: date, customers: list[int], *, label: list[float] | None = None) 
 # All of them
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_what_is_loaded_predicts_what_was_saved(
     name: str, shop: Database, fold: Fold, fitted: Fitted, tmp_path: Path
 ) -> None:
@@ -69,7 +69,7 @@ def test_what_is_loaded_predicts_what_was_saved(
     assert_frame_equal(loaded.predict(shop.upto(TEST), rows=fold.test), expected, check_exact=True)
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_nothing_to_load_is_said(name: str, fitted: Fitted, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"estimator\.joblib"):
         type(fitted(name)).load(tmp_path)
@@ -84,7 +84,7 @@ def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert isinstance(Zero.load(tmp_path), Zero)
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_several_cutoffs_in_one_call_are_several_calls(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
     rows = rows_for(fold.test.frame["customer_id"].tolist()[:12], cutoffs=(TEST, TEST - timedelta(days=40)))
     rows = TaskTable(rows.frame.iloc[np.arange(24).reshape(2, 12).T.ravel()].reset_index(drop=True), rows.horizon)

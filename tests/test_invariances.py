@@ -47,7 +47,7 @@ def _tolerance(name: str) -> float:
 # Rows
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_a_subset_of_rows_gets_the_same_numbers(name: str, shop: Database, rows: TaskTable, fitted: Fitted) -> None:
     expected = fitted(name).predict(shop.upto(TEST), rows=rows)
     subset = rows.where(np.random.default_rng(0).random(len(rows)) < 0.2)
@@ -56,7 +56,7 @@ def test_a_subset_of_rows_gets_the_same_numbers(name: str, shop: Database, rows:
     assert_same_customers(fitted(name).predict(shop.upto(TEST), rows=rows.where(np.arange(len(rows)) == 7)), expected)
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_rows_come_back_in_the_order_they_were_asked_for(
     name: str, shop: Database, rows: TaskTable, fitted: Fitted
 ) -> None:
@@ -117,7 +117,7 @@ def test_names_of_ids_change_nothing(
 # What every prediction is
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_predictions_are_spend(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
     predicted = fitted(name).predict(shop.upto(TEST), rows=fold.test)
     _assert_spend(predicted)
@@ -125,7 +125,7 @@ def test_predictions_are_spend(name: str, shop: Database, fold: Fold, fitted: Fi
     assert name == "zero" or predicted["rank_score"].nunique() > 5
 
 
-@each(EVERY)
+@each(EVERY, alike=True)
 def test_a_customer_without_orders_gets_a_prediction(name: str, shop: Database, fold: Fold, fitted: Fitted) -> None:
     assert WITHOUT_ORDERS not in set(shop["orders"]["customer_id"].to_pylist())
     rows = rows_for([5, WITHOUT_ORDERS, 6], cutoffs=(fold.val.cutoffs[0], TEST))
@@ -134,7 +134,7 @@ def test_a_customer_without_orders_gets_a_prediction(name: str, shop: Database, 
     _assert_spend(predicted)
 
 
-@each([name for name in EVERY if name != "zero"])
+@each([name for name in EVERY if name != "zero"], alike=True)
 def test_an_unknown_customer_is_refused(name: str, shop: Database, fitted: Fitted) -> None:
     """And not given the numbers of somebody else."""
     with pytest.raises(ValueError, match=r"customers.*does not know 1 .*9999"):

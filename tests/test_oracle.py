@@ -288,7 +288,7 @@ def test_the_past_counts_as_much_as_it_should_in_total(contacts: str) -> None:
         assert getattr(said, name).sum() == pytest.approx(getattr(known, name).sum(), rel=0.04)
 
 
-@pytest.mark.parametrize("signal", [0, 1])
+@pytest.mark.parametrize("signal", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_who_knows_more_ranks_better(signal: float) -> None:
     world = world_of("world", "data.customers=3000", f"data.communities.graph_signal={signal}")
     now, days = 900, 365

@@ -116,7 +116,7 @@ def test_the_optimum_is_no_worse_than_that_of_lifetimes(cdnow: pd.DataFrame, lif
 
 
 @pytest.mark.parametrize("a", [0.2, 1 - 1e-7, 1.0, 1 + 1e-5, 1.5, 40.0, 2000.0])
-@pytest.mark.parametrize("b", [0.5, 0.8, 30.0])
+@pytest.mark.parametrize("b", [0.5, *(pytest.param(b, marks=pytest.mark.slow) for b in (0.8, 30.0))])
 def test_expected_purchases_are_the_integral_over_dropout(a: float, b: float) -> None:
     """E[(1 - (1 + p w)^-(r+x)) / p] for p ~ Beta(a, b + x), times P(alive); a = 1, a + b = 1 and huge a included."""
     model = BGNBD(0.5, 4.0, a, b)

@@ -1,7 +1,7 @@
 """The whole way, as a newcomer goes it: two CSV files, ten lines of YAML, `python scripts/...`.
 
-Score runs in a process of its own. Training, the benchmark, and all that goes wrong on the way, run by the same
-scripts in this one, which has paid for the imports: a mistake ends with one message and leaves nothing.
+Scripts run in this process, which has paid for the imports: a mistake ends with one message and leaves nothing.
+Training and scoring run in processes of their own too.
 """
 
 import os
@@ -48,14 +48,6 @@ class Newcomer:
         return self.here / "runs" / "my_shop" / "gnn-seed0"
 
 
-def python(here: Path, script: str, *arguments: str) -> Said:
-    """A script in a process of its own, in the folder `here`."""
-    wide = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    line = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
-    done = subprocess.run(line, cwd=here, env=wide, capture_output=True, text=True)
-    return Said(done.returncode, done.stdout, done.stderr)
-
-
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
     here = tmp_path_factory.mktemp("newcomer")
@@ -66,7 +58,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Newcomer:
         shell = Shell(here, monkeypatch)
         train = shell("train", *MY_SHOP, *SMALL)
         assert train.code == 0, train.err
-        score = python(here, "score", "run=runs/my_shop/gnn-seed0", "cutoff=2021-06-01")
+        score = shell("score", "run=runs/my_shop/gnn-seed0", "cutoff=2021-06-01")
         assert score.code == 0, score.err
         trained = {path: path.stat().st_mtime_ns for path in sorted(here.glob("runs/my_shop/*/DONE"))}
         benchmark = shell("benchmark", *MY_SHOP, *SMALL, "results=tables", "readme=README.md")
@@ -95,6 +87,24 @@ def test_train_prints_the_table_and_leaves_two_finished_runs(newcomer: Newcomer)
         assert expected <= files(newcomer.here / "runs" / "my_shop" / name)
     assert {"checkpoint.ckpt", "best.ckpt", "last.ckpt"} <= files(newcomer.run)
     assert not [name for name in files(newcomer.here) if "partial" in name or name.endswith(".writing")]
+
+
+def python(here: Path, script: str, *arguments: str) -> Said:
+    """A script in a process of its own, in the folder `here`."""
+    wide = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    line = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *arguments]
+    done = subprocess.run(line, cwd=here, env=wide, capture_output=True, text=True)
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.slow
+def test_processes_of_their_own_say_the_same(newcomer: Newcomer, tmp_path: Path) -> None:
+    write_shop(tmp_path / "shop")
+    write_experiment(tmp_path / "my", data=Path("shop"))
+    train = python(tmp_path, "train", *MY_SHOP, *SMALL)
+    score = python(tmp_path, "score", "run=runs/my_shop/gnn-seed0", "cutoff=2021-06-01")
+    assert (train.code, score.code) == (0, 0), train.err + score.err
+    assert score.out == newcomer.score.out
 
 
 def test_nothing_but_runs_and_results_is_left(newcomer: Newcomer) -> None:

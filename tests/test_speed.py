@@ -65,6 +65,7 @@ def test_the_fastest_of_the_repeats_counts(monkeypatch: pytest.MonkeyPatch) -> N
     assert measured(lambda: None, repeats=3).seconds == 1
 
 
+@pytest.mark.slow
 def test_patrons_kernels_beside_others() -> None:
     """On small sizes: all say the same, whoever is faster, and a ratio is theirs over ours."""
     few = "{customers: 300, products: 60, purchases: 2000, zipf: 0.8}"

@@ -285,6 +285,7 @@ def swept(folder: Path, *words: str) -> pd.DataFrame:
     return sweep(sweeping(folder, "values=[0,0.5,1]", *words))
 
 
+@pytest.mark.slow
 def test_a_sweep_has_every_estimator_at_every_signal(tmp_path: Path, runs: Recorder) -> None:
     results = swept(tmp_path, "estimator=[rfm,lightgbm,gnn,oracle]")
     names = ["rfm", "lightgbm", "gnn", "gnn_co_shoppers", "oracle"]
@@ -366,6 +367,7 @@ def stressing(folder: Path, *words: str) -> SweepConfig:
     return load(composed("stress", *SHIFTS, f"runs={folder}", *words), schema=SweepConfig)
 
 
+@pytest.mark.slow
 def test_a_shift_begins_at_the_test_cutoff_and_nothing_else_changes(tmp_path: Path, runs: Recorder) -> None:
     results = stress(stressing(tmp_path, "values=[0.5,1,2]", "estimator=[lightgbm,gnn]"))
     assert set(results["shift"]) == {0.5, 1, 2}
