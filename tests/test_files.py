@@ -151,7 +151,7 @@ def test_what_others_are_writing_is_left_alone(tmp_path: Path) -> None:
     """By a living process, by another machine, and to a name that begins alike."""
     host, dead = socket.gethostname().replace(".", "-"), _dead()
     kept = [f".out.{host}.{os.getppid()}.00000000.partial", f".out.elsewhere.{dead}.00000000.partial"]
-    kept.append(f".out.csv.{host}.{dead}.00000000.partial")
+    kept += [f".out.csv.{host}.{dead}.00000000.partial", f".out.{host}.csv.{host}.{dead}.00000000.partial"]
     for name in (*kept, f".out.{host}.{dead}.00000000.partial"):
         (tmp_path / name).touch()
     write_text(tmp_path / "out", "new")

@@ -10,6 +10,7 @@ import fcntl
 import glob
 import logging
 import os
+import re
 import shutil
 import socket
 import uuid
@@ -188,11 +189,11 @@ def _sweep(path: Path) -> None:
     # What processes of this machine have left that are no more. A folder that one had moved away and not yet replaced
     # comes back.
     for left in path.parent.glob(f"{glob.escape(_ours(path))}*"):
-        process, _, kind = left.name.removeprefix(_ours(path)).split(".")
-        if _is_alive(int(process)):
+        made = re.fullmatch(rf"(\d+)\.[0-9a-f]{{8}}\.({PARTIAL}|{REPLACED})", left.name.removeprefix(_ours(path)))
+        if made is None or _is_alive(int(made[1])):  # one of another name that begins alike, or still at work
             continue
         with suppress(FileNotFoundError):  # another one may sweep too
-            if kind == REPLACED and not path.exists():
+            if made[2] == REPLACED and not path.exists():
                 left.rename(path)
             elif left.is_dir():
                 shutil.rmtree(left)
