@@ -9,10 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "patron"
 ORDER = (
-    "tables", "task", "features", "graph", "nn", "training", "estimators", "evaluation", "reporting", "decisions",
-    "config", "run", "pipeline", "variants", "tuning", "graph_pays", "audit", "serving", "speed",
+    "tables", "task", "features", "graph", "calibration", "nn", "training", "estimators", "evaluation", "reporting",
+    "decisions", "config", "run", "pipeline", "variants", "tuning", "graph_pays", "audit", "serving", "speed",
 )  # fmt: skip
-HELPERS = ("days", "decode", "files", "memory")  # stand before all others and see nothing of patron but each other
+HELPERS = ("days", "files", "memory")  # stand before all others and see nothing of patron but each other
 MAX_FUNCTION, MAX_FILE = 60, 450
 FILES = sorted([*SOURCE.rglob("*.py"), *(ROOT / "scripts").glob("*.py")])
 MODULES = [file for file in FILES if SOURCE in file.parents]

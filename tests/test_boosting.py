@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from settings import ESTIMATORS, setting
 
 from patron.estimators import LightGBM, LightGBMConfig
-from patron.estimators.boosting import CERTAIN, LEAST, VIEWS, Boosted, Matrix, Name, Said, boost
+from patron.estimators.boosting import CERTAIN, LEAST, VIEWS, Boosted, Level, Matrix, Name, Said, boost
 from patron.estimators.lightgbm import PARTS
 from patron.task.ltv import TaskTable
 
@@ -137,11 +137,25 @@ def test_at_level_by_hand() -> None:
     said = Said(
         rank=np.array([-1.0, 1.0]), buys=np.array([0.2, 0.8]), root=np.array([1.0, 2.0]), mean=np.array([2.0, 8.0])
     )
-    at = said.at_level(np.array([1.0, 81.0]))  # roots 1 and 3, which are 0.5 more; 82 where 10 was said
-    assert_allclose(at.root, [1.5, 2.5])
-    assert_allclose(at.mean, [16.4, 65.6])
+    y = np.array([0.0, 81.0])  # one of two pays, as is said; a payer's root is 3, and 2 / 0.8 was said; 81 where 10 was
+    level = Level.between(said, y)
+    assert level.active == pytest.approx(0, abs=1e-9)
+    at = said.moved(level)
+    assert_allclose(at.root, [(1 / 0.2 + 0.5) * 0.2, 3 * 0.8])
+    assert_allclose(at.mean, [16.2, 64.8])
     assert_array_equal(at.rank, said.rank)
-    assert_array_equal(at.buys, said.buys)
+
+
+def test_a_level_holds_the_share_of_buyers() -> None:
+    rng = np.random.default_rng(0)
+    said = Said(*(rng.random(400) for _ in range(4)))
+    y = np.where(rng.random(400) < 0.2, 16.0, 0.0)
+    moved = said.moved(Level.between(said, y))
+    assert moved.buys.sum() == pytest.approx((y > 0).sum(), abs=1)
+    assert (moved.root / moved.buys)[y > 0].mean() == pytest.approx(2, abs=0.1)  # none below 0
+    assert moved.mean.sum() == pytest.approx(y.sum())
+    one, other = Level(1.0, 0.5, 2.0), Level(0.25, 0.2, 4.0)
+    assert one.since(other) == Level(0.75, pytest.approx(0.3), 0.5)
 
 
 def test_logit_of_a_certain_purchase_is_finite() -> None:

@@ -5,9 +5,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from pydantic import TypeAdapter, ValidationError
+from rows_by_hand import table
 from sklearn.metrics import mean_pinball_loss
 from torch import Tensor
 
+from patron.calibration.decode import Centre, Decoder
+from patron.calibration.distribution import Distribution
 from patron.nn.heads import (
     Head,
     HeadConfig,
@@ -22,8 +25,10 @@ from patron.nn.heads import (
     TweedieConfig,
     ZILNConfig,
     as_numpy,
-    at_level,
     build_head,
+)
+from patron.nn.heads import (
+    level as at_level,
 )
 from patron.nn.heads.quantile import increasing
 
@@ -52,6 +57,12 @@ def outputs(head: Head, *, y: np.ndarray, signal: Tensor) -> Tensor:
     """Outputs [B, out] of a net that starts at the target `y` and has learned to shift it by `signal` [B]."""
     out = head.start_at(log_target(y)).repeat(len(signal), 1)
     return torch.cat([out[:, :1] + signal[:, None], out[:, 1:]], dim=1)
+
+
+def decoded(head: Head, out: Tensor, y: np.ndarray) -> Distribution:
+    """What outputs at the level of spend `y` are decoded to, as `y` itself taught."""
+    said = head.forecast(out + at_level(head, out, y))
+    return Decoder.fit(said, table(y)).decode(said, np.full(len(y), 2))
 
 
 # Losses
@@ -120,7 +131,7 @@ def test_levels_may_come_in_any_order() -> None:
     assert_allclose(head.levels, [0.1, 0.5, 0.9])
     head.start_at(log_target(spend(500, zeros=0)))
     out = normal(20, 3)
-    assert (head.quantile(out, 0.1) <= head.quantile(out, 0.9)).all()
+    assert (head.quantiles(out).diff(dim=1) >= 0).all()
 
 
 @pytest.mark.parametrize("levels", [(), (0.5,), (0.5, 0.5), (0.0, 0.5), (0.5, 1.0)])
@@ -165,24 +176,22 @@ def test_a_target_that_does_not_vary_is_a_start(config: HeadConfig) -> None:
 @EVERY
 def test_decoded_spend_is_finite_and_increases_with_the_level(config: HeadConfig) -> None:
     head, y = build_head(config), spend(600)
-    out = outputs(head, y=y, signal=normal(600))
-    head.calibrate(out, y)
-    curves = np.stack([head.quantile(out, level) for level in np.linspace(0.01, 0.99, 30)])
+    said = decoded(head, outputs(head, y=y, signal=normal(600)), y)
+    curves = np.stack([said.quantile(level) for level in np.linspace(0.01, 0.99, 30)])
     assert np.isfinite(curves).all()
     assert (curves >= 0).all()
     assert (np.diff(curves, axis=0) >= 0).all()
     assert (curves[-1] > curves[0]).mean() > 0.9  # a few spend nothing at any level
-    assert np.isfinite(head.mean(out)).all()
-    assert (head.mean(out) >= 0).all()
+    assert np.isfinite(said.mean).all()
+    assert (said.mean >= 0).all()
 
 
 @EVERY
 def test_quantiles_hold_their_level(config: HeadConfig) -> None:
     head, y = build_head(config), spend(4_000, zeros=0.0)
-    out = at_level(head, outputs(head, y=y, signal=torch.zeros(4_000)), y)
-    head.calibrate(out, y)
+    said = decoded(head, outputs(head, y=y, signal=torch.zeros(4_000)), y)
     for level in (0.1, 0.5, 0.9):
-        assert (y <= head.quantile(out, level)).mean() == pytest.approx(level, abs=0.01)
+        assert (y <= said.quantile(level)).mean() == pytest.approx(level, abs=0.01)
 
 
 @pytest.mark.parametrize("zeros", [0.0, 0.4])
@@ -190,11 +199,10 @@ def test_quantiles_hold_their_level(config: HeadConfig) -> None:
 def test_mean_recovers_the_revenue_of_the_calibration_rows(config: HeadConfig, zeros: float) -> None:
     head, signal = build_head(config), normal(2_000)
     y = spend(2_000, zeros=zeros) * np.exp(signal.double().numpy())
-    out = at_level(head, outputs(head, y=y, signal=signal * 0.6), y)
-    head.calibrate(out, y)
-    assert head.mean(out).sum() / y.sum() == pytest.approx(1, abs=0.02)
+    out = outputs(head, y=y, signal=signal * 0.6)
+    assert decoded(head, out, y).mean.sum() / y.sum() == pytest.approx(1, abs=0.03)
     if isinstance(config, HuberConfig | QuantileConfig):
-        biased = np.expm1(as_numpy(head.location(out)))  # expm1 of a mean of log1p
+        biased = np.expm1(as_numpy(head.location(out + at_level(head, out, y))))  # expm1 of a mean of log1p
         assert np.maximum(biased, 0).sum() / y.sum() < 0.7
 
 
@@ -203,11 +211,10 @@ def test_mean_is_right_among_high_and_low(config: HeadConfig) -> None:
     """Not only in total: the upper and the lower half of the predictions recover their own revenue."""
     head, signal = build_head(config), normal(2_000)
     y = spend(2_000, zeros=0.0, sigma=0.5) * np.exp(signal.double().numpy())
-    out = at_level(head, outputs(head, y=y, signal=signal * 0.9), y)
-    head.calibrate(out, y)
+    mean = decoded(head, outputs(head, y=y, signal=signal * 0.9), y).mean
     for half in (signal > 0, signal <= 0):
         rows = half.numpy()
-        assert head.mean(out)[rows].sum() / y[rows].sum() == pytest.approx(1, abs=0.04)
+        assert mean[rows].sum() / y[rows].sum() == pytest.approx(1, abs=0.04)
 
 
 @EVERY
@@ -218,27 +225,6 @@ def test_location_ranks_as_the_outputs_do(config: HeadConfig) -> None:
     assert torch.equal(location.argsort(), signal.argsort())
 
 
-@EVERY
-def test_mean_before_calibration_is_refused(config: HeadConfig) -> None:
-    with pytest.raises(AssertionError, match="calibrate first"):
-        build_head(config).mean(normal(3, build_head(config).out))
-
-
-@EVERY
-def test_calibrated_as_takes_over_what_another_learned(config: HeadConfig) -> None:
-    one, other, fresh = (build_head(config) for _ in range(3))
-    y, signal = spend(600, zeros=0.1, sigma=0.5), 0.1 * normal(600)
-    out, *_ = (outputs(head, y=y, signal=signal) for head in (one, other, fresh))  # all start alike
-    one.calibrate(out, spend(600, zeros=0.1, sigma=1.5))
-    other.calibrated_as(one)
-    assert_allclose(other.mean(out), one.mean(out), rtol=0)
-    assert_allclose(other.quantile(out, 0.9), one.quantile(out, 0.9), rtol=0)
-    fresh.calibrate(out, y)
-    # What is taken over matters: with a wider spread the mean is more, or the median less.
-    medians = fresh.quantile(out, 0.5) / one.quantile(out, 0.5)
-    assert max(np.median(one.mean(out) / fresh.mean(out)), np.median(medians)) > 1.2
-
-
 # The level
 
 
@@ -247,15 +233,16 @@ def test_calibrated_as_takes_over_what_another_learned(config: HeadConfig) -> No
 def test_at_level_is_where_the_loss_is_least(config: HeadConfig, zeros: float) -> None:
     head, y, signal = build_head(config), spend(2_000, zeros=zeros), 0.3 * normal(2_000)
     out = outputs(head, y=y, signal=signal)
-    best = at_level(head, out, y)
+    best = out + at_level(head, out, y)
     assert torch.equal(best.diff(dim=0)[:, 1:], out.diff(dim=0)[:, 1:])
     assert_allclose((best - out)[:, 0], (best - out)[0, 0], atol=1e-6)
     for step in (-0.02, 0.02):
         moved = torch.cat([best[:, :1] + step, best[:, 1:]], dim=1)
         assert head.loss(moved, log_target(y)) > head.loss(best, log_target(y))
-    again = at_level(head, best, y)  # who is there already stays
+    again = best + at_level(head, best, y)  # who is there already stays
     assert_allclose(head.location(again), head.location(best), atol=5e-3)
-    assert head.p_active(again) is None or head.p_active(again).mean() == pytest.approx(1 - zeros, abs=0.02)
+    said = head.forecast(again)
+    assert isinstance(said, Centre) or said.p_active.mean() == pytest.approx(1 - zeros, abs=0.02)
 
 
 @EVERY
@@ -265,10 +252,11 @@ def test_a_shift_of_the_validation_window_is_not_counted_twice(config: HeadConfi
     mean is what they spend, not `factor` times as much."""
     head, signal = build_head(config), 0.5 * normal(4_000)
     y = 100 * spend(4_000, zeros=0.0, sigma=0.7) * np.exp(signal.double().numpy())
-    tuned = at_level(head, outputs(head, y=y, signal=signal), y)
-    head.calibrate(tuned, factor * y)
-    final = at_level(head, tuned, factor * y)
-    assert head.mean(final).sum() / (factor * y).sum() == pytest.approx(1, abs=0.02)
+    tuned = outputs(head, y=y, signal=signal)
+    tuned = tuned + at_level(head, tuned, y)
+    final = tuned + at_level(head, tuned, factor * y)
+    mean = Decoder.fit(head.forecast(final), table(factor * y)).decode(head.forecast(final), np.full(4_000, 2)).mean
+    assert mean.sum() / (factor * y).sum() == pytest.approx(1, abs=0.02)
     shift = as_numpy(head.location(final) - head.location(tuned))
     assert_allclose(shift, np.log(factor), atol=0.01)
 
@@ -299,10 +287,9 @@ def test_ranked_starts_at_the_average_root_the_middle_and_the_share_of_payers() 
     head, start = ranked()
     assert head.root(start[None]).item() == pytest.approx(1.25)
     assert head.rank(start[None]).item() == 0
-    assert head.p_active(start[None]) == pytest.approx([0.5])
-    assert ranked(np.array([1.0, 0, 0, 0]))[0].p_active(ranked(np.array([1.0, 0, 0, 0]))[1][None]) == pytest.approx(
-        [0.25]
-    )
+    assert head.forecast(start[None]).active == pytest.approx([0])
+    few, start = ranked(np.array([1.0, 0, 0, 0]))
+    assert few.forecast(start[None]).active == pytest.approx([-np.log(3)])
 
 
 def test_ranked_loss_by_hand() -> None:
@@ -346,7 +333,10 @@ def test_what_offset_says_is_where_it_starts() -> None:
     assert out.shape == (3, head.out)
     assert_allclose(as_numpy(head.root(out)), start.root, atol=1e-5)
     assert_allclose(as_numpy(head.rank(out)), start.rank, rtol=1e-6)
-    assert_allclose(head.p_active(out), 1 / (1 + np.exp(-start.buys)), rtol=1e-5)
+    said = head.forecast(out)
+    assert_allclose(said.active, start.buys, rtol=1e-5)
+    assert_allclose(said.location[1:], np.log1p([(2 / 0.5) ** 4, (5 * (1 + np.exp(-1))) ** 4]), rtol=1e-5)
+    assert_allclose(said.corrections[:, 0], start.rank, rtol=1e-6)
     assert_allclose(np.expm1(as_numpy(head.location(out))), [0, 16, 625], rtol=1e-4, atol=1e-4)
     assert_allclose(start.columns, np.stack([start.root, start.rank, start.buys], axis=1), rtol=1e-6)
 

@@ -1,19 +1,19 @@
-"""The blend: what it takes and what it leaves, each functional by itself, from components whose worth is known."""
+"""The blend: what it takes and what it leaves, of ranks and of spend, from components whose worth is known."""
 
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from rows_by_hand import table
 from scipy.stats import spearmanr
 from settings import setting
 
+from patron.calibration.distribution import blend, lognormal
 from patron.estimators import Stack, StackConfig, stack
-from patron.estimators.base import COLUMNS, QUANTILES, predictions
+from patron.estimators.base import COLUMNS, Prediction
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
@@ -23,17 +23,17 @@ DB = Database("empty", {})
 
 
 class Given:
-    """A component that says what it is given: frames by the number of rows asked for."""
+    """A component that says what it is given."""
 
     on_graph = False
 
-    def __init__(self, held_out: pd.DataFrame, later: "pd.DataFrame | None" = None) -> None:
+    def __init__(self, held_out: Prediction, later: "Prediction | None" = None) -> None:
         self.held_out, self.later = held_out, later
 
     def fit(self, db: Database, **_: TaskTable) -> "Given":
         return self
 
-    def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
+    def say(self, db: Database, *, rows: TaskTable) -> Prediction:
         assert self.later is not None, "nobody was to ask"
         return self.later
 
@@ -54,13 +54,13 @@ def world(seed: int = 0) -> tuple[TaskTable, np.ndarray, np.ndarray]:
     return table(spend), one, two
 
 
-def says(rows: TaskTable, score: np.ndarray, *, p_active: bool = True, quantiles: bool = True) -> pd.DataFrame:
-    """A component's frame: spend is exp(2 + score), the rank the score itself."""
-    spend = np.exp(2 + score)
-    return predictions(
-        rows, mean=spend, median=spend, rank=score, p_active=np.full(len(rows), 0.8) if p_active else None,
-        quantile=(lambda level: spend * 2 * level) if quantiles else None,
-    )  # fmt: skip
+def says(
+    rows: TaskTable, score: np.ndarray, *, rank: "np.ndarray | None" = None, p: "np.ndarray | float" = 0.8
+) -> Prediction:
+    """A component that takes payers' spend to be lognormal about exp(2 + score), and ranks by the score."""
+    number = len(rows)
+    spend = lognormal(np.broadcast_to(np.asarray(p, dtype=float), number).copy(), 2 + score, np.full(number, 0.5))
+    return Prediction(score if rank is None else rank, spend.where)
 
 
 # What is taken
@@ -68,9 +68,10 @@ def says(rows: TaskTable, score: np.ndarray, *, p_active: bool = True, quantiles
 
 def test_two_that_know_half_each_are_blended(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, one, two = world()
-    model = fitted({"one": Given(says(rows, one)), "two": Given(says(rows, two))}, rows, monkeypatch)
-    assert_allclose(model.weights["rank_score"]["one"], 0.5, atol=0.11)
-    blend = spearmanr(model.held_out["rank_score"], rows.label).statistic
+    parts = {name: Given(*[says(rows, score)] * 2) for name, score in (("one", one), ("two", two))}
+    model = fitted(parts, rows, monkeypatch)
+    assert_allclose(model.weights["rank"]["one"], 0.5, atol=0.11)
+    blend = spearmanr(model.predict(DB, rows=rows)["rank_score"], rows.label).statistic
     assert blend > spearmanr(one, rows.label).statistic + 0.1
 
 
@@ -78,9 +79,7 @@ def test_noise_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, one, two = world()
     noise = np.random.default_rng(1).normal(size=N)
     parts = {"good": Given(says(rows, one + two)), "noise": Given(says(rows, noise))}
-    model = fitted(parts, rows, monkeypatch)
-    for functional in ("rank_score", "ltv_median", "p_active"):
-        assert model.weights[functional] == {"good": 1.0}, functional
+    assert fitted(parts, rows, monkeypatch).weights == {"rank": {"good": 1.0}, "spend": {"good": 1.0}}
 
 
 def test_no_more_is_taken_than_is_clearly_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +88,7 @@ def test_no_more_is_taken_than_is_clearly_needed(monkeypatch: pytest.MonkeyPatch
     rng = np.random.default_rng(3)
     first, second = (one + two + 1.5 * rng.normal(size=N) for _ in range(2))
     model = fitted({"first": Given(says(rows, first)), "second": Given(says(rows, second))}, rows, monkeypatch)
-    taken = model.weights["rank_score"]["second"]
+    taken = model.weights["rank"]["second"]
     by_share = {share: spearmanr((1 - share) * first + share * second, rows.label).statistic for share in stack.SHARES}
     assert 0 < taken < max(by_share, key=lambda share: by_share[share]) <= 0.6
 
@@ -99,7 +98,8 @@ def test_noise_that_comes_first_is_left(monkeypatch: pytest.MonkeyPatch) -> None
     rows, one, two = world()
     noise = np.random.default_rng(1).normal(size=N)
     model = fitted({"noise": Given(says(rows, noise)), "good": Given(says(rows, one + two))}, rows, monkeypatch)
-    assert model.weights["rank_score"]["good"] > 0.85
+    assert model.weights["rank"]["good"] > 0.85
+    assert model.weights["spend"]["good"] > 0.85
 
 
 def test_weights_are_shares(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,57 +107,43 @@ def test_weights_are_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     scores = {"one": one, "two": two, "both": one + two + rng.normal(size=N), "noise": rng.normal(size=N)}
     model = fitted({name: Given(says(rows, score)) for name, score in scores.items()}, rows, monkeypatch)
-    assert set(model.weights) == {"rank_score", "ltv_median", "ltv_mean", "p_active"}
+    assert set(model.weights) == {"rank", "spend"}
     assert max(map(len, model.weights.values())) >= 3
     for weights in model.weights.values():
         assert sum(weights.values()) == pytest.approx(1)
         assert min(weights.values()) > 0
 
 
-def test_each_functional_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One ranks, the other knows the level: a rank needs no level, and a median needs no ranks as good as these."""
+def test_ranks_and_spend_have_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One ranks, the other knows what is spent: a rank needs no level, and spend needs no ranks as good as these."""
     rows, one, two = world()
-    ranks = says(rows, one + two).assign(ltv_median=1e4, ltv_mean=1e4, p_active=0.1)
-    level = says(rows, np.zeros(N)).assign(ltv_median=rows.label + 1, p_active=(rows.label > 0) * 0.9)
+    ranks = says(rows, np.full(N, 5.0), rank=one + two, p=0.1)
+    level = says(rows, one + two, rank=np.random.default_rng(0).normal(size=N))
     model = fitted({"ranks": Given(ranks), "level": Given(level)}, rows, monkeypatch)
-    assert model.weights["rank_score"] == {"ranks": 1.0}
-    assert model.weights["ltv_median"] == model.weights["p_active"] == {"level": 1.0}
-    assert_allclose(model.held_out["ltv_median"], rows.label + 1)
+    assert model.weights == {"rank": {"ranks": 1.0}, "spend": {"level": 1.0}}
 
 
-# What components do not know
-
-
-def test_who_does_not_know_has_no_part_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first says neither quantiles nor p_active; they are those of the other, however the median is blended."""
+def test_what_is_blended_is_one_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, one, two = world()
-    plain = says(rows, one, p_active=False, quantiles=False)
-    model = fitted({"plain": Given(plain), "full": Given(says(rows, two))}, rows, monkeypatch)
-    assert model.weights["p_active"] == {"full": 1.0}
-    assert_allclose(model.held_out["p_active"], 0.8)
-    assert set(model.weights["ltv_median"]) == {"plain", "full"}
-    assert model.held_out[list(QUANTILES)].notna().all(axis=None)
-
-
-def test_what_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, one, two = world()
-    parts = {
-        name: Given(says(rows, score, p_active=False, quantiles=False)) for name, score in (("a", one), ("b", two))
-    }
-    model = fitted(parts, rows, monkeypatch)
-    assert model.weights["p_active"] == {}
-    assert list(model.held_out.columns) == list(COLUMNS)
-    assert model.held_out[["p_active", *QUANTILES]].isna().all(axis=None)
-    assert model.held_out[["ltv_mean", "ltv_median", "rank_score"]].notna().all(axis=None)
+    said = {"one": says(rows, one, p=0.9), "two": says(rows, two, p=0.6)}
+    model = fitted({name: Given(of, of) for name, of in said.items()}, rows, monkeypatch)
+    weights = model.weights["spend"]
+    assert set(weights) == {"one", "two"}
+    frame = model.predict(DB, rows=rows)
+    assert list(frame.columns) == list(COLUMNS)
+    assert_allclose(frame["p_active"], 0.9 * weights["one"] + 0.6 * weights["two"])
+    spend = blend({name: of.spend(slice(None)) for name, of in said.items()}, weights)
+    assert_allclose(frame["ltv_mean"], spend.mean)
+    assert (frame["q10"] == 0).all()
+    assert (np.diff(frame[["q25", "ltv_median", "q75", "q90", "q95", "q975"]], axis=1) > 0).all()
 
 
 def test_who_has_no_weight_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, one, two = world()
     good = says(rows, one + two)
-    useless = says(rows, np.full(N, 9.0), p_active=False)
-    model = fitted({"good": Given(good, good), "useless": Given(useless)}, rows, monkeypatch)
+    model = fitted({"good": Given(good, good), "useless": Given(says(rows, np.full(N, 9.0)))}, rows, monkeypatch)
     assert all(set(weights) == {"good"} for weights in model.weights.values())
-    assert_array_equal(model.predict(DB, rows=rows), model.held_out)
+    assert_allclose(model.predict(DB, rows=rows)["ltv_mean"], good.spend(slice(None)).mean)
 
 
 # Ranks
@@ -175,13 +161,12 @@ def test_ranks_beyond_those_of_validation_keep_their_order(monkeypatch: pytest.M
 def test_the_scale_of_a_score_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, one, two = world()
     plain = {"one": says(rows, one), "two": says(rows, two)}
-    stretched = {**plain, "two": plain["two"].assign(rank_score=1e5 * np.exp(two))}
+    stretched = {**plain, "two": says(rows, two, rank=1e5 * np.exp(two))}
     models = [
-        fitted({name: Given(frame) for name, frame in frames.items()}, rows, monkeypatch)
-        for frames in (plain, stretched)
+        fitted({name: Given(of, of) for name, of in parts.items()}, rows, monkeypatch) for parts in (plain, stretched)
     ]
-    ranks = [model.held_out["rank_score"] for model in models]
-    assert models[0].weights["rank_score"] == pytest.approx(models[1].weights["rank_score"])
+    ranks = [model.predict(DB, rows=rows)["rank_score"] for model in models]
+    assert models[0].weights["rank"] == pytest.approx(models[1].weights["rank"])
     assert spearmanr(*ranks).statistic > 0.999
 
 
@@ -193,18 +178,11 @@ def test_ranks_are_judged_within_a_cutoff(monkeypatch: pytest.MonkeyPatch) -> No
         np.exp(one + season), customers=np.tile(np.arange(N // 2), 2), cutoffs=[EARLY] * (N // 2) + [LATE] * (N // 2)
     )
     noisy = one + np.random.default_rng(1).normal(size=N)
-    model = fitted({"noisy": Given(says(rows, noisy)), "season": Given(says(rows, season))}, rows, monkeypatch)
-    assert model.weights["rank_score"] == {"noisy": 1.0}
-    assert_array_equal(model.held_out["cutoff"], rows.frame["cutoff"])
-    assert_array_equal(model.held_out["customer_id"], rows.frame["customer_id"])
-    together = rows.where(np.ones(N, dtype=bool))
-    together = replace(
-        together, frame=together.frame.assign(customer_id=np.arange(N), cutoff=together.frame["cutoff"][0])
-    )
-    model = fitted(
-        {"noisy": Given(says(together, noisy)), "season": Given(says(together, season))}, together, monkeypatch
-    )
-    assert model.weights["rank_score"].get("season", 0) > 0.2
+    parts = {"noisy": Given(says(rows, noisy)), "season": Given(says(rows, season))}
+    assert fitted(parts, rows, monkeypatch).weights["rank"] == {"noisy": 1.0}
+    frame = rows.frame.assign(customer_id=np.arange(N), cutoff=rows.frame["cutoff"][0])
+    together = replace(rows, frame=frame)
+    assert fitted(parts, together, monkeypatch).weights["rank"].get("season", 0) > 0.2
 
 
 # The config

@@ -116,7 +116,7 @@ class Bench:
         )
         matrix, rows = self.val
         said = boosted.say(matrix)
-        return Losses(rank_losses(rows.label, said.rank), median_losses(said.root, rows))
+        return Losses(rank_losses(rows.label, said.rank), median_losses(said, rows))
 
 
 def benches(config: TuneConfig) -> dict[str, Bench]:

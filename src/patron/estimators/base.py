@@ -9,6 +9,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from patron.calibration.distribution import Distribution
 from patron.features.asof import FeatureConfig
 from patron.files import whole_file
 from patron.graph.build import GraphConfig
@@ -17,7 +18,10 @@ from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
 from patron.training.config import TrainerConfig
 
-QUANTILES: Mapping[str, float] = {"q05": 0.05, "q10": 0.1, "q25": 0.25, "q75": 0.75, "q90": 0.9, "q95": 0.95}
+QUANTILES: Mapping[str, float] = {
+    "q025": 0.025, "q05": 0.05, "q10": 0.1, "q25": 0.25, "q75": 0.75, "q90": 0.9, "q95": 0.95, "q975": 0.975,
+}  # fmt: skip
+AT_ONCE = 2**16  # rows whose distributions are held
 COLUMNS = ("customer_id", "cutoff", "ltv_mean", "ltv_median", "rank_score", "p_active", *QUANTILES)
 
 
@@ -38,11 +42,33 @@ class Estimator(Protocol):
     def load(cls, folder: Path) -> Self: ...
 
 
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is predicted of n rows: a score that ranks them, [n], and the distributions of their spend, of a slice of
+    them at a time, since each is a hundred numbers."""
+
+    rank: np.ndarray
+    spend: Callable[[slice], Distribution]
+
+    def frame(self, rows: TaskTable) -> pd.DataFrame:
+        """The predictions frame of `rows`, in their order. Of a flag mean and quantiles are probabilities."""
+        parts = [_functionals(self.spend(some)) for some in blocks(len(rows))]
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return rows.frame[["customer_id", "cutoff"]].assign(**columns, rank_score=self.rank)[list(COLUMNS)]
+
+
+def blocks(number: int) -> list[slice]:
+    """`number` rows, in parts whose distributions may be held at once."""
+    return [slice(start, min(start + AT_ONCE, number)) for start in range(0, max(number, 1), AT_ONCE)]
+
+
 class Component(Estimator, Protocol):
     """An estimator that a stack can be made of: `held_out` is what it said of the validation rows when it had not
-    learned from them, in their order."""
+    learned from them, in their order; nothing that it calibrated on a row has gone into what it says of it."""
 
-    held_out: pd.DataFrame
+    held_out: Prediction
+
+    def say(self, db: Database, *, rows: TaskTable) -> Prediction: ...
 
 
 @dataclass(frozen=True)
@@ -75,26 +101,28 @@ class Stored:
         return joblib.load(folder / "estimator.joblib")
 
 
-def predictions(
+def expectations(
     rows: TaskTable,
     *,
     mean: np.ndarray,
     median: np.ndarray | None = None,
     rank: np.ndarray | None = None,
     p_active: np.ndarray | None = None,
-    quantile: Callable[[float], np.ndarray] | None = None,
 ) -> pd.DataFrame:
-    """The predictions frame of `rows`, in their order; `p_active` is the probability of a label above 0.
+    """The predictions frame of `rows`, in their order, by an estimator that knows no distribution: quantiles are NaN.
 
-    Without a median it is the quantile at one half, or else the mean, and so is the rank; what is not given otherwise
-    is NaN. Of a flag all but the rank are kept within [0, 1].
+    Without a median it is the mean, and so is the rank; `p_active`, the probability of a label above 0, is NaN if it is
+    not known. Of a flag mean and median are kept within [0, 1].
     """
     nothing = np.full(len(rows), np.nan)
-    if median is None:
-        median = mean if quantile is None else quantile(0.5)
-    spend = {"ltv_mean": mean, "ltv_median": median}
-    bounds = {name: nothing if quantile is None else quantile(level) for name, level in QUANTILES.items()}
+    spend = {"ltv_mean": mean, "ltv_median": mean if median is None else median}
     if rows.is_flag:
-        spend, bounds = ({name: of.clip(0, 1) for name, of in some.items()} for some in (spend, bounds))
+        spend = {name: of.clip(0, 1) for name, of in spend.items()}
     others = {"rank_score": mean if rank is None else rank, "p_active": nothing if p_active is None else p_active}
-    return rows.frame[["customer_id", "cutoff"]].assign(**spend, **others, **bounds)
+    columns = {**spend, **others, **dict.fromkeys(QUANTILES, nothing)}
+    return rows.frame[["customer_id", "cutoff"]].assign(**columns)[list(COLUMNS)]
+
+
+def _functionals(spend: Distribution) -> dict[str, np.ndarray]:
+    quantiles = {name: spend.quantile(level) for name, level in QUANTILES.items()}
+    return {"ltv_mean": spend.mean, "ltv_median": spend.median, "p_active": spend.p_active, **quantiles}

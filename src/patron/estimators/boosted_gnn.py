@@ -9,14 +9,17 @@ import pandas as pd
 import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
+from scipy.special import expit
 
+from patron.calibration.decode import Decoder
+from patron.calibration.distribution import Distribution
+from patron.calibration.recalibrate import cross_fitted
 from patron.days import midnight
-from patron.estimators.base import Setting
+from patron.estimators.base import Prediction, Setting
 from patron.estimators.boosting import Boosted, Level, Said
 from patron.estimators.choose import advantage
-from patron.estimators.conformal import Conformal
 from patron.estimators.gnn import GNN, GNNConfig, Rows, in_order
-from patron.estimators.lightgbm import Decoder, LightGBM, LightGBMConfig
+from patron.estimators.lightgbm import LightGBM, LightGBMConfig, decoded
 from patron.estimators.once import fitted
 from patron.nn.heads import RankedConfig, Start, as_numpy
 from patron.nn.model import ModelConfig
@@ -50,7 +53,6 @@ class BoostedGNN(GNN):
 
     corrects = True
     boosted: LightGBM
-    decoder: Decoder
     level: Level
 
     def __init__(self, config: BoostedGNNConfig, setting: Setting) -> None:
@@ -78,11 +80,11 @@ class BoostedGNN(GNN):
         out = in_order(rows.table, outputs(self.trained.model, self._shots(db, rows=rows, of=self.trained)))
         corrected = _corrected(self.boosted.known, out, head=self.trained.model.head)
         before, after = (Level.between(said, rows.table.label) for said in (self.boosted.known, corrected))
-        return Level(after.shift - before.shift, after.factor / before.factor)
+        return after.since(before)
 
     def begin(self, db: Database, rows: TaskTable) -> Rows:
         """The rows with what the final boosters say of them."""
-        return self._rows(db, rows, self.boosted.say(db, rows=rows), by=self.boosted.final)
+        return self._rows(db, rows, self.boosted.raw(db, rows=rows), by=self.boosted.final)
 
     def _rows(self, db: Database, table: TaskTable, said: Said, *, by: Boosted) -> Rows:
         # The neighbours who are not among the rows are scored too, by boosters that learned from the rows alone.
@@ -101,24 +103,29 @@ class BoostedGNN(GNN):
         ]
         return replace(table, frame=pd.concat(strangers, ignore_index=True))
 
-    def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any) -> Self:
+    def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any, refit: TaskTable) -> Self:
         """Where the correction clearly pays on the validation rows, these say how to decode it; else LightGBM does."""
-        rows = val.table
-        before = self.boosted.tuned.say(self.boosted.matrix(db, rows))
-        after = _corrected(before, out, head=head).at_level(rows.label)
-        self.decoder, self.intervals = self.boosted.decoder, self.boosted.intervals
-        frame = self.decoder.frame(after, rows)
-        if _pays(frame, self.boosted.held_out, rows=rows):
-            self.decoder = Decoder.fit(after, rows)
-            frame = self.decoder.frame(after, rows)
-            self.intervals = Conformal.fit(frame, rows)
-        self.held_out = self.intervals.apply(frame, rows)
+        rows, seen = val.table, float(refit.label.max())
+        after = _corrected(self.boosted.tuned.say(self.boosted.matrix(db, rows)), out, head=head)
+
+        def learned(some: np.ndarray) -> tuple[Level, Decoder]:
+            level = Level.between(after.where(some), rows.label[some])
+            return level, Decoder.fit(after.where(some).moved(level).forecast, rows.where(some), seen=seen)
+
+        def calibrated(fitted: np.ndarray, asked: np.ndarray) -> Distribution:
+            level, decoder = learned(fitted)
+            return decoder.decode(after.where(asked).moved(level).forecast, rows.history[asked])
+
+        self.decoder, self.held_out = self.boosted.decoder, self.boosted.out_of_time(after, rows, refit=refit)
+        if _pays(self.held_out, self.boosted.held_out, rows=rows):
+            _, self.decoder = learned(np.ones(len(rows), dtype=bool))
+            self.held_out = Prediction(after.rank, cross_fitted(rows, calibrated).where)
         return self
 
-    def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out, before = self.apply(db, rows, outputs), self.boosted.say(db, rows=rows)
+    def say(self, db: Database, *, rows: TaskTable) -> Prediction:
+        out, before = self.apply(db, rows, outputs), self.boosted.raw(db, rows=rows)
         after = _corrected(before, out, head=self.trained.model.head)
-        return self.intervals.apply(self.decoder.frame(after.moved(self.level), rows), rows)
+        return decoded(after.moved(self.level), rows, decoder=self.decoder)
 
 
 def _start(said: Said) -> Start:
@@ -127,11 +134,11 @@ def _start(said: Said) -> Start:
 
 def _corrected(before: Said, out: torch.Tensor, *, head: Any) -> Said:
     # The mean has no output of its own: it moves as the root's fourth power does, within bounds.
-    root = np.maximum(as_numpy(head.root(out)), 0)
+    root, buys = np.maximum(as_numpy(head.root(out)), 0), expit(head.forecast(out).active)
     factor = np.clip((root + 1e-6) / (before.root + 1e-6), *(bound**0.25 for bound in MOST)) ** 4
-    return Said(as_numpy(head.rank(out)), head.p_active(out), root, before.mean * factor)
+    return Said(as_numpy(head.rank(out)), buys, root, before.mean * factor)
 
 
-def _pays(after: pd.DataFrame, before: pd.DataFrame, *, rows: TaskTable) -> bool:
-    old, new = (np.abs(frame["ltv_median"].to_numpy() - rows.label) for frame in (before, after))
+def _pays(after: Prediction, before: Prediction, *, rows: TaskTable) -> bool:
+    old, new = (np.abs(one.spend(slice(None)).median - rows.label) for one in (before, after))
     return advantage(old, new, customers=rows.frame["customer_id"]).is_clear

@@ -19,9 +19,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import expit, logit
 from tqdm import tqdm
 
+from patron.calibration.decode import RARE, Centre, log_of_payers
 from patron.task.ltv import TaskTable
 
 if TYPE_CHECKING:
@@ -88,27 +90,45 @@ class Said:
         """The logit of `buys`, within bounds."""
         return logit(np.clip(self.buys, 1e-6, 1 - 1e-6))
 
-    def at_level(self, y: np.ndarray) -> "Said":
-        """The same as if the level of these rows' labels `y` [n] had been known, as it will be to who learns from
-        them: a season's shift is no fault of an earlier model."""
-        return self.moved(Level.between(self, y))
+    @property
+    def forecast(self) -> Centre:
+        """The same for a `Decoder`: payers by their root, which mean and rank may correct."""
+        active = self.buys_logit
+        location, mean = log_of_payers(self.root, active), np.log1p(self.mean / expit(active.clip(-RARE, RARE)))
+        return Centre(active, location, np.column_stack([mean - location, self.rank]))
+
+    def where(self, rows: np.ndarray) -> "Said":
+        """The rows of a mask."""
+        return Said(*(values[rows] for values in vars(self).values()))
 
     def moved(self, level: "Level") -> "Said":
         """The same at another level."""
-        return replace(self, root=self.root + level.shift, mean=self.mean * level.factor)
+        active = expit(self.buys_logit + level.active)
+        root = (self.root / np.maximum(self.buys, 1e-6) + level.root) * active
+        return replace(self, buys=active, root=np.maximum(root, 0), mean=self.mean * level.factor)
 
 
 @dataclass(frozen=True)
 class Level:
-    """By how much all roots and all means are moved."""
+    """By how much all logits of P(label > 0), all payers' roots and all means are moved. What learns from labels knows
+    their level, so that a season's shift is no fault of an earlier model."""
 
-    shift: float
+    active: float
+    root: float
     factor: float
 
     @classmethod
     def between(cls, said: Said, y: np.ndarray) -> Self:
         """From what is said of rows to their labels `y` [n]."""
-        return cls(float((fourth_root(y) - said.root).mean()), float(y.sum() / max(float(said.mean.sum()), 1e-9)))
+        paid, of_payers = y > 0, said.root / np.maximum(said.buys, 1e-6)
+        share = (paid.sum() + 0.5) / (len(y) + 1)
+        active = brentq(lambda by: float(expit(said.buys_logit + by).mean()) - share, -30, 30)
+        root = float((fourth_root(y) - of_payers)[paid].mean()) if paid.any() else 0.0
+        return cls(active, root, float(y.sum() / max(float(said.mean.sum()), 1e-9)))
+
+    def since(self, other: "Level") -> "Level":
+        """The move that leads from `other` to this one."""
+        return Level(self.active - other.active, self.root - other.root, self.factor / max(other.factor, 1e-9))
 
 
 @dataclass(frozen=True)

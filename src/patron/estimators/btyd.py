@@ -1,6 +1,8 @@
 """Buy till you die: one of three models for the number of purchases, Gamma-Gamma for their value."""
 
 import logging
+from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -8,7 +10,9 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from patron.estimators.base import Setting, Stored, predictions
+from patron.calibration.distribution import LEVELS, Distribution
+from patron.days import midnight
+from patron.estimators.base import Prediction, Setting, Stored
 from patron.features.asof import FeatureSpec, design, specify
 from patron.features.btyd import (
     GammaGamma,
@@ -18,6 +22,7 @@ from patron.features.btyd import (
     fit_mbgnbd,
     fit_paretonbd,
 )
+from patron.features.btyd.predictive import counts_of_buyers, spend_of_buyers
 from patron.features.expected import PurchaseHistory, expected, purchase_history
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
@@ -38,17 +43,17 @@ class BTYDConfig:
 
 
 class BTYD(Stored):
-    """Expected purchases x expected spend a purchase. It learns from purchases alone, never from a label, and gives
-    expectations only: its median is its mean. `p_active` is the probability of a label above 0.
+    """Expected purchases x expected spend a purchase, with the distribution that the models imply. It learns from
+    purchases alone, never from a label. `p_active` is the probability of a label above 0.
 
-    Of the target `orders` it predicts the expected purchases, those of one day as one; of `churn` the probability of no
+    Of the target `orders` it predicts the purchases, those of one day as one; of `churn` the probability of no
     purchase.
     """
 
     purchases: PurchaseModel
     spend: GammaGamma
     spec: FeatureSpec
-    held_out: pd.DataFrame
+    held_out: Prediction
 
     def __init__(self, config: BTYDConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -57,9 +62,8 @@ class BTYD(Stored):
         _require_predictable(refit.target)
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         # What is held out is said by models of the purchases up to its cutoff, the prediction by one of all.
-        parts = [self._learn(db.upto(cutoff)).predict(db.upto(cutoff), rows=val.at(cutoff)) for cutoff in val.cutoffs]
-        keys = val.frame[["customer_id", "cutoff"]]
-        self.held_out = keys.merge(pd.concat(parts), on=list(keys), how="left", validate="1:1")
+        parts = [self._learn(db.upto(cutoff)).expect(db.upto(cutoff), val.at(cutoff)) for cutoff in val.cutoffs]
+        self.held_out = joined(parts, val).prediction(val, config=self.config)
         self._learn(db)
         for note in filter(None, (self.purchases.note, self.spend.note)):
             log.warning("btyd: %s", note)
@@ -74,24 +78,65 @@ class BTYD(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        parts = [self._at(db, rows=rows.at(cutoff)) for cutoff in rows.cutoffs]
-        return rows.frame[["customer_id", "cutoff"]].merge(
-            pd.concat(parts), on=["customer_id", "cutoff"], how="left", validate="1:1"
-        )
+        return self.say(db, rows=rows).frame(rows)
 
-    def _at(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
+    def say(self, db: Database, *, rows: TaskTable) -> Prediction:
+        """What is predicted of `rows`."""
+        parts = [self.expect(db, rows.at(cutoff)) for cutoff in rows.cutoffs]
+        return joined(parts, rows).prediction(rows, config=self.config)
+
+    def expect(self, db: Database, rows: TaskTable) -> "Expected":
+        """What the models expect of `rows`, which share a cutoff."""
         features = design(db, rows=rows, spec=self.spec, groups=("rfm",))
         bought = (features["orders"] > 0).to_numpy()
         days = self.spec.horizon.days_after(rows.cutoffs[0])
         past = purchase_history(features[bought])
         answer = expected(past, purchases=self.purchases, spend=self.spend, days=days)
-        purchases, spend, buys = (np.zeros(len(rows)) for _ in range(3))  # who never bought has no process yet
-        purchases[bought], spend[bought] = answer["purchases"], answer["spend"]
-        buys[bought] = self.purchases.p_purchase(days, frequency=past.frequency, recency=past.recency, T=past.age)
+        buys = self.purchases.p_purchase(days, frequency=past.frequency, recency=past.recency, T=past.age)
+        known = answer.assign(buys=buys, frequency=past.frequency, monetary=past.monetary)
+        # Of whoever never bought there is no process yet.
+        table = known.set_axis(np.flatnonzero(bought)).reindex(range(len(rows)), fill_value=0.0)
+        return Expected(table, self.purchases.r, self.spend)
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Of n rows expected `purchases` and `spend`, the probability of a purchase, `buys`, and past `frequency` and
+    `monetary`, as a table; the `shape` of rates of purchase, and the model of what `each` comes to."""
+
+    table: pd.DataFrame
+    shape: float
+    each: GammaGamma
+
+    def prediction(self, rows: TaskTable, *, config: BTYDConfig) -> Prediction:
+        """The predictions of the rows, of their target."""
+        purchases, spend, buys = (self.table[name].to_numpy() for name in ("purchases", "spend", "buys"))
         mean = {"orders": purchases, "churn": 1 - buys}.get(rows.target, spend)
-        active = 1 - buys if rows.is_flag else buys
-        by_purchases = mean is spend and self.config.rank == "purchases"
-        return predictions(rows, mean=mean, rank=purchases if by_purchases else None, p_active=active)
+        by_purchases = mean is spend and config.rank == "purchases"
+        return Prediction(purchases if by_purchases else mean, partial(self.distribution, rows.target))
+
+    def distribution(self, target: str, some: slice) -> Distribution:
+        """Of some of the rows, whose means are as expected."""
+        part = {str(name): column.to_numpy() for name, column in self.table.iloc[some].items()}
+        if target == "churn":
+            return Distribution(
+                1 - part["buys"], np.zeros((len(part["buys"]), len(LEVELS))), np.ones(len(part["buys"]))
+            )
+        values = counts_of_buyers(part["purchases"], part["buys"], shape=self.shape + part["frequency"])
+        if target != "orders":
+            past = {"frequency": part["frequency"] + 1, "monetary": part["monetary"]}
+            values = spend_of_buyers(values, spend=self.each, **past)
+        wanted, known = (part["purchases" if target == "orders" else "spend"], part["buys"] > 0)
+        logs = np.log(np.quantile(values, LEVELS, axis=1, method="hazen").T)
+        raw = Distribution(part["buys"], logs, np.ones(len(logs)))
+        return raw.scaled(np.where(known, wanted, 1) / np.where(known, raw.mean, 1))
+
+
+def joined(parts: list[Expected], rows: TaskTable) -> Expected:
+    """What is expected of rows by cutoff, in the order of `rows`, whatever the order of their cutoffs."""
+    places = np.concatenate([np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs])
+    table = pd.concat([part.table for part in parts], ignore_index=True).iloc[np.argsort(places)]
+    return Expected(table, parts[-1].shape, parts[-1].each)
 
 
 def _fitted(past: PurchaseHistory, *, config: BTYDConfig) -> PurchaseModel:

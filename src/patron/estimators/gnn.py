@@ -15,9 +15,11 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch_geometric.data import HeteroData
 
+from patron.calibration.decode import Decoder
+from patron.calibration.distribution import Distribution
+from patron.calibration.recalibrate import FACTOR, cross_fitted
 from patron.days import midnight
-from patron.estimators.base import Setting, Stored, predictions
-from patron.estimators.conformal import Conformal
+from patron.estimators.base import Prediction, Setting, Stored, blocks
 from patron.features.asof import (
     FeatureSpec,
     customer_features,
@@ -33,7 +35,7 @@ from patron.graph.sampler import both_ways
 from patron.graph.store import structure
 from patron.memory import release
 from patron.nn.gnn import reach
-from patron.nn.heads import Head, Start, as_numpy
+from patron.nn.heads import Start, as_numpy, level
 from patron.nn.model import LTVModel, ModelConfig
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
@@ -102,8 +104,9 @@ class GNN(Stored):
     corrects = False  # whether the net begins as a correction of 0, and sees what it corrects
     spec: FeatureSpec
     trained: _Trained
-    intervals: Conformal
-    held_out: pd.DataFrame
+    decoder: Decoder
+    factor: float  # of all spend
+    held_out: Prediction
     _kept: _Kept | None = None
 
     def __init__(self, config: GNNConfig, setting: Setting) -> None:
@@ -111,7 +114,20 @@ class GNN(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        return self.learn(db, train=self.begin(db, train), val=self.begin(db, val), refit=self.begin(db, refit))
+        rows = self.begin(db, refit)
+        self.learn(db, train=self.begin(db, train), val=self.begin(db, val), refit=rows)
+        self.factor = self._factor(db, rows)
+        return self
+
+    def _factor(self, db: Database, rows: Rows) -> float:
+        # The level of one validation window is not that of the next: totals are set by all windows that have closed.
+        head, table = self.trained.model.head, rows.table
+        out = in_order(table, outputs(self.trained.model, self._shots(db, rows=rows, of=self.trained)))
+        expected = sum(
+            float(self.decoder.decode(head.forecast(out[some]), table.history[some]).mean.sum())
+            for some in blocks(len(table))
+        )
+        return float(np.clip(table.label.sum() / max(expected, 1e-9), *FACTOR)) if table.is_total else 1.0
 
     def learn(self, db: Database, *, train: Rows, val: Rows, refit: Rows) -> Self:
         """`fit`, from where the rows start; `spec` is there."""
@@ -126,20 +142,36 @@ class GNN(Stored):
         warn_if_collapsed(tuned.model, out)
         release()  # Lightning's trainer and module point at each other, and would keep the snapshots of tuning
         self.trained = self._refit(db, rows=refit, steps=tuned.steps)
-        return self.calibrate(db, out, val, head=tuned.model.head)
+        return self.calibrate(db, out, val, head=tuned.model.head, refit=refit.table)
 
-    def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any) -> Self:
-        """Learn to decode from the outputs of `head` for rows that it had not learned from."""
-        levelled = head.calibrate(out, val.table.label)
-        self.trained.model.head.calibrated_as(head)
-        frame = _said(head, levelled, val.table)
-        self.intervals = Conformal.fit(frame, val.table)
-        self.held_out = self.intervals.apply(frame, val.table)
+    def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any, refit: TaskTable) -> Self:
+        """Learn to decode from the outputs of `head` for rows that it had not learned from, about their
+        level; `refit` are all rows whose labels are known."""
+        rows, seen = val.table, float(refit.label.max())
+
+        def learned(some: np.ndarray) -> tuple[torch.Tensor, Decoder]:
+            by = level(head, out[torch.from_numpy(some)], rows.label[some])
+            return by, Decoder.fit(head.forecast(out + by).where(some), rows.where(some), seen=seen)
+
+        def calibrated(fitted: np.ndarray, asked: np.ndarray) -> Distribution:
+            by, decoder = learned(fitted)
+            return decoder.decode(head.forecast(out[torch.from_numpy(asked)] + by), rows.history[asked])
+
+        _, self.decoder = learned(np.ones(len(rows), dtype=bool))
+        self.held_out = Prediction(as_numpy(head.rank(out)), cross_fitted(rows, calibrated).where)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        out = self.apply(db, rows, outputs)
-        return self.intervals.apply(_said(self.trained.model.head, out, rows), rows)
+        return self.say(db, rows=rows).frame(rows)
+
+    def say(self, db: Database, *, rows: TaskTable) -> Prediction:
+        """What is predicted of `rows`."""
+        head, out, history = self.trained.model.head, self.apply(db, rows, outputs), rows.history
+
+        def spend(some: slice) -> Distribution:
+            return self.decoder.decode(head.forecast(out[some]), history[some]).scaled(self.factor)
+
+        return Prediction(as_numpy(head.rank(out)), spend)
 
     def embeddings(self, db: Database, *, rows: TaskTable) -> np.ndarray:
         """What the readout knows of each row's customer: [n, channels]."""
@@ -264,16 +296,6 @@ class GNN(Stored):
         for event in get_args(EventKind):
             tables[event] = partial(event_features, past, kind=event, cutoff=cutoff)
         return tables[kind]().reindex(shape[kind].ids)  # of a category that sold nothing itself nothing is known
-
-
-def _said(head: Head, out: torch.Tensor, rows: TaskTable) -> pd.DataFrame:
-    return predictions(
-        rows,
-        mean=head.mean(out),
-        rank=as_numpy(head.rank(out)),
-        p_active=head.p_active(out),
-        quantile=partial(head.quantile, out),
-    )
 
 
 def in_order(rows: TaskTable, by_cutoff: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from patron.estimators.base import Setting, Stored, predictions
+from patron.estimators.base import Setting, Stored, expectations
 from patron.features.asof import FeatureSpec, design, specify
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable, last_outcome
@@ -31,7 +31,7 @@ class Zero(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        return predictions(rows, mean=np.zeros(len(rows)))
+        return expectations(rows, mean=np.zeros(len(rows)))
 
 
 class LastWindow(Stored):
@@ -52,8 +52,8 @@ class LastWindow(Stored):
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         if rows.target != "net":
-            return predictions(rows, mean=last_outcome(db, rows=rows))
+            return expectations(rows, mean=last_outcome(db, rows=rows))
         days = self.spec.horizon.days_after(rows.cutoffs[0])
         window = min(self.spec.windows, key=lambda w: abs(w - days))
         features = design(db, rows=rows, spec=self.spec, groups=("windows",))
-        return predictions(rows, mean=features[f"net_{window}d"].clip(lower=0).to_numpy())
+        return expectations(rows, mean=features[f"net_{window}d"].clip(lower=0).to_numpy())

@@ -2,9 +2,7 @@
 what a customer's own row says, on all of them, or with what the other buyers of the same products did."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
-from functools import partial
 from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
@@ -12,11 +10,11 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from patron.decode import RankMap, Residuals
-from patron.estimators.base import Setting, Stored, predictions
-from patron.estimators.boosting import Boosted, Matrix, Name, Said, boost
-from patron.estimators.choose import advantage
-from patron.estimators.conformal import Conformal
+from patron.calibration.decode import Decoder, held_out
+from patron.calibration.distribution import Distribution
+from patron.calibration.recalibrate import cross_fitted
+from patron.estimators.base import Prediction, Setting, Stored
+from patron.estimators.boosting import Boosted, Level, Matrix, Name, Said, boost
 from patron.features.asof import RFM, FeatureSpec, design, specify
 from patron.features.encode import Encoder, encode, fit_encoder
 from patron.features.groups import Group
@@ -41,43 +39,6 @@ class LightGBMConfig:
 
 FLAT: tuple[Group, ...] = ("attributes", "rfm", "windows")
 PARTS = 3  # of the customers, each held out once
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the rank in the location, that are tried
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """From what the boosters say to the distribution of spend: a location, and the residuals that it had on rows of
-    customers held out, by tenths.
-
-    The location is the expected fourth root. Where these rows clearly like it better, a `share` of it is the rank,
-    taken to the same scale: ranks tell ordinary customers apart better than roots do, and the heavy ones worse.
-    """
-
-    share: float
-    rank_map: RankMap
-    residuals: Residuals
-
-    @classmethod
-    def fit(cls, said: Said, rows: TaskTable) -> Self:
-        """From what was said of rows by boosters that had learned from other customers of the same windows."""
-        rank_map = RankMap.fit(said.rank, said.root)
-        share = _share(said, rows, rank_map=rank_map)
-        return cls(share, rank_map, Residuals.fit(_location(said, rank_map, share=share), rows.label))
-
-    def location(self, said: Said) -> np.ndarray:
-        """The centre of log1p of spend: [n]."""
-        return _location(said, self.rank_map, share=self.share)
-
-    def frame(self, said: Said, rows: TaskTable) -> pd.DataFrame:
-        """The predictions frame of `rows`. Two means of the same, by residuals and by Tweedie, beat either."""
-        location = self.location(said)
-        return predictions(
-            rows,
-            mean=(self.residuals.mean(location) + said.mean) / 2,
-            rank=said.rank,
-            p_active=said.buys,
-            quantile=partial(self.residuals.quantile, location),
-        )
 
 
 class LightGBM(Stored):
@@ -95,8 +56,7 @@ class LightGBM(Stored):
     final: Boosted
     known: Said  # of the rows of `refit`, by boosters that had not learned from their customers
     decoder: Decoder
-    intervals: Conformal
-    held_out: pd.DataFrame
+    held_out: Prediction
 
     def __init__(self, config: LightGBMConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -105,13 +65,24 @@ class LightGBM(Stored):
         self.begin(db, train=train, cutoffs=refit.cutoffs)
         matrix = self.matrix(db, refit)
         self.known, self.trees = self._cross_validated(matrix, refit)
-        self.decoder = Decoder.fit(self.known, refit)
-        self.intervals = Conformal.fit(self.decoder.frame(self.known, refit), refit)
+        self.decoder = Decoder.fit(self.known.forecast, refit)
         self.tuned = self._boost(self.matrix(db, train), train, self.trees)
         self.final = self._boost(matrix, refit, self.trees)
-        out_of_time = self.tuned.say(self.matrix(db, val)).at_level(val.label)
-        self.held_out = self.intervals.apply(self.decoder.frame(out_of_time, val), val)
+        self.held_out = self.out_of_time(self.tuned.say(self.matrix(db, val)), val, refit=refit)
         return self
+
+    def out_of_time(self, said: Said, val: TaskTable, *, refit: TaskTable) -> Prediction:
+        """What is predicted of the validation rows if earlier boosters say `said` of them: for each half of their
+        customers, level and decoder are what the others taught."""
+        customers, seen = refit.frame["customer_id"], float(refit.label.max())
+
+        def calibrated(fitted: np.ndarray, asked: np.ndarray) -> Distribution:
+            others = ~customers.isin(val.frame["customer_id"][asked]).to_numpy()
+            decoder = Decoder.fit(self.known.where(others).forecast, refit.where(others), seen=seen)
+            level = Level.between(said.where(fitted), val.label[fitted])
+            return decoder.decode(said.where(asked).moved(level).forecast, val.history[asked])
+
+        return Prediction(said.rank, cross_fitted(val, calibrated).where)
 
     def begin(self, db: Database, *, train: TaskTable, cutoffs: tuple[date, ...]) -> Self:
         """Know which features rows at `cutoffs` have, and the words of the first train cutoff: enough for `matrix`."""
@@ -126,10 +97,13 @@ class LightGBM(Stored):
         return dict.fromkeys(get_args(Name), self.config.max_trees)
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        frame = self.decoder.frame(self.say(db, rows=rows), rows)
-        return self.intervals.apply(frame, rows)
+        return self.say(db, rows=rows).frame(rows)
 
-    def say(self, db: Database, *, rows: TaskTable) -> Said:
+    def say(self, db: Database, *, rows: TaskTable) -> Prediction:
+        """What is predicted of `rows`."""
+        return decoded(self.raw(db, rows=rows), rows, decoder=self.decoder)
+
+    def raw(self, db: Database, *, rows: TaskTable) -> Said:
         """What the final boosters say of `rows`."""
         return self.final.say(self.matrix(db, rows))
 
@@ -184,32 +158,13 @@ class LightGBM(Stored):
         return boost(matrix, rows, params=params, trees=trees, valid=valid, patience=self.config.patience)
 
 
-def _blend(said: Said, rank_map: RankMap, *, share: float) -> np.ndarray:
-    return (1 - share) * said.root + share * rank_map(said.rank) if share else said.root
+def decoded(said: Said, rows: TaskTable, *, decoder: Decoder) -> Prediction:
+    """What boosters say of `rows`, as predictions."""
+    forecast, history = said.forecast, rows.history
+    return Prediction(said.rank, lambda some: decoder.decode(forecast.where(some), history[some]))
 
 
-def _location(said: Said, rank_map: RankMap, *, share: float) -> np.ndarray:
-    return _log_spend(_blend(said, rank_map, share=share))
-
-
-def _share(said: Said, rows: TaskTable, *, rank_map: RankMap) -> float:
-    # The largest gain in absolute error of the median, unless it is within its standard error.
-    losses = {share: median_losses(_blend(said, rank_map, share=share), rows) for share in (0.0, *SHARES)}
-    best = min(losses, key=lambda share: losses[share].mean())
-    gain = advantage(losses[0.0], losses[best], customers=rows.frame["customer_id"])
-    return best if gain.is_clear else 0.0
-
-
-def median_losses(root: np.ndarray, rows: TaskTable) -> np.ndarray:
-    """Absolute errors of the medians that fourth roots `root` [n] of spend decode to, by the residuals of the other
-    half of the customers among `rows`: [n]."""
-    first, losses = rows.parts(2) == 0, np.empty(len(rows))
-    location = _log_spend(root)
-    for half in (first, ~first):
-        residuals = Residuals.fit(location[~half], rows.label[~half])
-        losses[half] = np.abs(residuals.quantile(location[half], 0.5) - rows.label[half])
-    return losses
-
-
-def _log_spend(root: np.ndarray) -> np.ndarray:
-    return np.log1p(np.maximum(root, 0) ** 4)
+def median_losses(said: Said, rows: TaskTable) -> np.ndarray:
+    """Absolute errors of the medians that `said` decodes to, as the other half of the customers among `rows` taught:
+    [n]."""
+    return np.abs(held_out(said.forecast, rows).median - rows.label)

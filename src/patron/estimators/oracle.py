@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.days import midnight
-from patron.estimators.base import Setting, Stored, predictions
+from patron.estimators.base import Setting, Stored, expectations
 from patron.tables.database import Database
 from patron.tables.worlds.posterior import expected_from_past
 from patron.tables.worlds.truth import Expected
@@ -59,4 +59,4 @@ class Oracle(Stored):
                     self.world, db, cutoff=cutoff, days=days, states=self.config.states, seed=self.seed
                 )
             mean[here] = TARGETS[rows.target](expected)[rows.frame["customer_id"].to_numpy()[here]]
-        return predictions(rows, mean=mean)
+        return expectations(rows, mean=mean)

@@ -7,7 +7,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from patron.estimators.base import Setting, Stored, predictions
+from patron.estimators.base import Setting, Stored, expectations
 from patron.features.asof import FeatureSpec, design, specify
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
@@ -52,7 +52,7 @@ class RFM(Stored):
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         cell = self.table.loc[self._cells(db, rows)["cell"]]
-        return predictions(rows, mean=cell["mean"].to_numpy(), median=cell["median"].to_numpy())
+        return expectations(rows, mean=cell["mean"].to_numpy(), median=cell["median"].to_numpy())
 
     def _cells(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         features = design(db, rows=rows, spec=self.spec, groups=("percentiles",))

@@ -1,13 +1,14 @@
-"""A blend of other estimators: non-negative weights that sum to one, for each functional of the distribution its own.
+"""A blend of other estimators: non-negative weights that sum to one, some for ranks, some for the distribution.
 
 Stacked regression (Wolpert 1992; Breiman 1996) on predictions of the validation rows, made by models that had not
-learned from them. It starts from the first component and takes in another one only where the gain on these rows exceeds
-its standard error, customers being clusters; so it is rarely worse than the first, and often it is the first.
+learned from them and calibrated on other customers than they are judged by. It starts from the first component and
+takes in another one only where the gain on these rows exceeds its standard error, customers being clusters.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from functools import partial
+from typing import Annotated, Literal, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,16 +16,16 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from scipy.special import ndtri
 
-from patron.decode import RankMap
-from patron.estimators.base import COLUMNS, QUANTILES, Component, Setting, Stored
+from patron.calibration.distribution import Distribution, blend, crps
+from patron.estimators.base import Component, Prediction, Setting, Stored
 from patron.estimators.choose import advantage, rank_losses
 from patron.estimators.components import ComponentConfig, build_component
-from patron.estimators.conformal import Conformal
 from patron.estimators.once import fitted
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
-FUNCTIONALS = ("rank_score", "ltv_median", "ltv_mean", "p_active")
+T = TypeVar("T")
+Functional = Literal["rank", "spend"]
 SHARES = tuple(k / 10 for k in range(1, 11))  # of a component that comes in, that are tried; at 1 it is alone
 
 
@@ -34,6 +35,24 @@ class StackConfig:
 
     name: Literal["stack"]
     components: Annotated[Mapping[str, ComponentConfig], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class RankMap:
+    """Takes a score to the scale of another one, quantile by quantile: sorted `score` [K] -> sorted `scale` [K]."""
+
+    score: np.ndarray
+    scale: np.ndarray
+
+    @classmethod
+    def fit(cls, score: np.ndarray, scale: np.ndarray) -> Self:
+        """The map that gives `score` [n] the distribution of `scale` [n]."""
+        at = np.linspace(0, 1, min(len(score), 500))
+        return cls(np.quantile(score, at), np.quantile(scale, at))
+
+    def __call__(self, score: np.ndarray) -> np.ndarray:
+        """[n] -> [n], flat beyond the ends."""
+        return np.interp(score, self.score, self.scale)
 
 
 @dataclass(frozen=True)
@@ -57,9 +76,7 @@ class Stack(Stored):
 
     parts: dict[str, Component]
     scales: dict[str, _Scale]
-    weights: dict[str, dict[str, float]]
-    intervals: Conformal
-    held_out: pd.DataFrame
+    weights: dict[Functional, dict[str, float]]
 
     def __init__(self, config: StackConfig, setting: Setting) -> None:
         self.config, self.setting = config, setting
@@ -71,85 +88,83 @@ class Stack(Stored):
             for name, (one, part) in made.items()
         }
         said = {name: part.held_out for name, part in self.parts.items()}
-        self.scales = {name: _Scale.fit(frame["rank_score"].to_numpy()) for name, frame in said.items()}
-        scaled = self._scaled(said)
-        self.weights = {functional: _weights(scaled, val, functional=functional) for functional in FUNCTIONALS}
-        blend = self._blend(scaled, val)
-        self.intervals = Conformal.fit(blend, val)
-        self.held_out = self.intervals.apply(blend, val)
+        self.scales = {name: _Scale.fit(one.rank) for name, one in said.items()}
+        ranks = {name: self.scales[name](one.rank) for name, one in said.items()}
+        spend = {name: one.spend(slice(None)) for name, one in said.items()}
+        self.weights = {
+            "rank": greedy_weights(ranks, losses=partial(_rank_losses, val), rows=val, mix=_mixed),
+            "spend": greedy_weights(spend, losses=partial(_spend_losses, val), rows=val, mix=blend),
+        }
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        said = {name: part.predict(db, rows=rows) for name, part in self.parts.items() if self._uses(name)}
-        return self.intervals.apply(self._blend(self._scaled(said), rows), rows)
+        said = {name: part.say(db, rows=rows) for name, part in self.parts.items() if self._uses(name)}
+        ranks = {name: self.scales[name](one.rank) for name, one in said.items()}
+        weights = self.weights["spend"]
+
+        def spend(some: slice) -> Distribution:
+            return blend({name: said[name].spend(some) for name in weights}, weights)
+
+        return Prediction(_mixed(ranks, self.weights["rank"]), spend).frame(rows)
 
     def _uses(self, name: str) -> bool:
         return any(name in weights for weights in self.weights.values())
 
-    def _scaled(self, said: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-        return {
-            name: frame.assign(rank_score=self.scales[name](frame["rank_score"].to_numpy()))
-            for name, frame in said.items()
-        }
 
-    def _blend(self, said: Mapping[str, pd.DataFrame], rows: TaskTable) -> pd.DataFrame:
-        blended = {functional: _mixed(said, functional, weights) for functional, weights in self.weights.items()}
-        spread = {name: _mixed(said, name, self.weights["ltv_median"]) for name in QUANTILES}
-        return rows.frame[["customer_id", "cutoff"]].assign(**blended, **spread)[list(COLUMNS)]
-
-
-def _weights(said: Mapping[str, pd.DataFrame], rows: TaskTable, *, functional: str) -> dict[str, float]:
-    """What the functional is made of, by greedy steps, each the one of greatest gain in the functional's loss."""
-    values = {name: frame[functional].to_numpy() for name, frame in said.items() if frame[functional].notna().all()}
-    if not values:
-        return {}
-    first = next(iter(values))
-    weights, blend = {first: 1.0}, values[first]
-    while others := [name for name in values if name not in weights]:
-        loss = _losses(functional, blend, rows)
-        tried = {(name, share): (1 - share) * blend + share * values[name] for name in others for share in SHARES}
-        losses = {key: _losses(functional, mixed, rows) for key, mixed in tried.items()}
-        name, _ = best = min(losses, key=lambda key: losses[key].mean())
-        if not _is_clear(loss, losses[best], rows):
+def greedy_weights(
+    said: Mapping[str, T],
+    *,
+    losses: Callable[[T], np.ndarray],
+    rows: TaskTable,
+    mix: Callable[[Mapping[str, T], Mapping[str, float]], T],
+) -> dict[str, float]:
+    """What a blend is made of, by greedy steps from the first of `said`, each the one of greatest gain in the mean of
+    the `losses`, and no larger than clearly pays."""
+    first = next(iter(said))
+    weights, loss = {first: 1.0}, losses(said[first])
+    while others := [name for name in said if name not in weights]:
+        tried = {(name, share): _joined(weights, name, share=share) for name in others for share in SHARES}
+        found = {key: losses(mix(said, one)) for key, one in tried.items()}
+        name, _ = best = min(found, key=lambda key: found[key].mean())
+        if not _is_clear(loss, found[best], rows):
             break
         share = next(
             share for share in SHARES
-            if _is_clear(loss, losses[name, share], rows) and not _is_clear(losses[name, share], losses[best], rows)
+            if _is_clear(loss, found[name, share], rows) and not _is_clear(found[name, share], found[best], rows)
         )  # fmt: skip
-        blend = tried[name, share]
-        weights = {**{other: weight * (1 - share) for other, weight in weights.items() if share < 1}, name: share}
+        weights, loss = tried[name, share], found[name, share]
     return weights
+
+
+def _joined(weights: Mapping[str, float], name: str, *, share: float) -> dict[str, float]:
+    return {**{other: weight * (1 - share) for other, weight in weights.items() if share < 1}, name: share}
 
 
 def _is_clear(reference: np.ndarray, other: np.ndarray, rows: TaskTable) -> bool:
     return advantage(reference, other, customers=rows.frame["customer_id"]).is_clear
 
 
-def _losses(functional: str, values: np.ndarray, rows: TaskTable) -> np.ndarray:
-    """A loss of each row, [n], that the functional minimises on average: minus the correlation of ranks, absolute
-    error, Tweedie deviance of power 1.5, squared error of a probability."""
-    y = rows.label
-    match functional:
-        case "rank_score":
-            return _by_cutoff(rows, y, values)
-        case "ltv_median":
-            return np.abs(y - values)
-        case "ltv_mean":
-            mean = np.maximum(values, 1e-3 * max(y.mean(), 1e-9))
-            return 4 * (np.sqrt(mean) + y / np.sqrt(mean) - 2 * np.sqrt(y))
-        case _:
-            return ((y > 0) - values) ** 2
-
-
-def _by_cutoff(rows: TaskTable, y: np.ndarray, score: np.ndarray) -> np.ndarray:
-    losses = np.empty(len(rows))
+def _rank_losses(rows: TaskTable, score: np.ndarray) -> np.ndarray:
+    """Minus the share of each row in Spearman's correlation at its cutoff: [n]."""
+    losses, y = np.empty(len(rows)), rows.label
     for _, here in rows.frame.groupby("cutoff").indices.items():
         losses[here] = rank_losses(y[here], score[here])
     return losses
 
 
-def _mixed(said: Mapping[str, pd.DataFrame], column: str, weights: Mapping[str, float]) -> Any:
-    # Of a column that some component does not know, the weights of the others count; NaN if nobody knows it.
-    known = {name: share for name, share in weights.items() if said[name][column].notna().all()}
-    total = sum(known.values())
-    return sum(share / total * said[name][column].to_numpy() for name, share in known.items()) if known else np.nan
+def _spend_losses(rows: TaskTable, spend: Distribution) -> np.ndarray:
+    """Of each row, [n], the continuous ranked probability score of the distribution and the Tweedie deviance of its
+    mean, power 1.5, each over its scale: the one is of the whole distribution, the other of totals of money."""
+    y = rows.label
+    scale = max(float(y.mean()), 1e-9)
+    return crps(spend, y) / scale + tweedie_losses(spend.mean, y) / np.sqrt(scale)
+
+
+def tweedie_losses(mean: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The Tweedie deviance of power 1.5 of each row: [n]. Jorgensen 1987."""
+    mean = np.maximum(mean, 1e-3 * max(float(y.mean()), 1e-9))
+    return 4 * (np.sqrt(mean) + y / np.sqrt(mean) - 2 * np.sqrt(y))
+
+
+def _mixed(said: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:
+    return np.asarray(sum(share * said[name] for name, share in weights.items()))

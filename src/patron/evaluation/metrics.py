@@ -16,16 +16,8 @@ from patron.evaluation.kendall import kendall as _kendall
 from patron.evaluation.weighted import Array, Replicates, mean_of
 
 SCALE = "label_scale"  # column of the truth: standard deviation of the labels that the fold was trained on
-OPTIONAL = (
-    "q05",
-    "q10",
-    "q25",
-    "q75",
-    "q90",
-    "q95",
-    "p_active",
-    SCALE,
-)  # columns that may be NaN throughout; their metrics are then NaN
+# Columns that may be NaN throughout; their metrics are then NaN.
+OPTIONAL = (*(name for name in intervals.LEVELS if name != "ltv_median"), "p_active", SCALE)
 
 
 @dataclass(frozen=True)
@@ -85,12 +77,25 @@ coverage80 = Metric("coverage80", ("q10", "q90"), 0.8, "80 % interval: share cov
 coverage80_payers = Metric(
     "coverage80_payers", ("q10", "q90"), 0.8, "80 % interval: payers covered", intervals.coverage_payers
 )
+coverage80_randomised = Metric(
+    "coverage80_randomised", ("q10", "q90", "p_active"), 0.8, "80 % interval, randomised at 0: share covered",
+    intervals.coverage_randomised,
+)  # fmt: skip
+coverage80_implied = Metric(
+    "coverage80_implied", ("q10", "q90", "p_active"), np.nan, "80 % interval: share promised",
+    intervals.coverage_implied,
+)  # fmt: skip
+coverage80_payers_implied = Metric(
+    "coverage80_payers_implied", ("q10", "q90", "p_active"), np.nan, "80 % interval: payers promised",
+    intervals.coverage_payers_implied,
+)  # fmt: skip
 coverage90 = Metric("coverage90", ("q05", "q95"), 0.9, "90 % interval: share covered", intervals.coverage)
 coverage90_upper = Metric("coverage90_upper", ("q90",), 0.9, "90 % upper bound: share below", intervals.coverage_upper)
 width80 = Metric("width80", ("q10", "q90"), 0.0, "width of the 80 % interval / mean spend", intervals.width)
 _ALL = (
     spearman, kendall, gini, capture10, nmae, nmae_std, mae, rmsle, rmse, r2, bias, decile_mape, pr_auc_active,
-    brier_active, pinball, crps, coverage80, coverage80_payers, coverage90, coverage90_upper, width80,
+    brier_active, pinball, crps, coverage80, coverage80_payers, coverage80_randomised, coverage80_implied,
+    coverage80_payers_implied, coverage90, coverage90_upper, width80,
 )  # fmt: skip
 METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _ALL})
 

@@ -20,6 +20,11 @@ class PurchaseModel(Protocol):
     """
 
     @property
+    def r(self) -> float:
+        """The shape of the gamma distribution of rates of purchase."""
+        ...
+
+    @property
     def converged(self) -> bool: ...
     @property
     def note(self) -> str: ...

@@ -18,7 +18,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from patron.nn.heads.base import Head, as_numpy, at_level
+from patron.nn.heads.base import Head, as_numpy, level
 from patron.nn.heads.huber import HuberConfig, HuberHead
 from patron.nn.heads.hurdle_quantile import HurdleQuantileConfig, HurdleQuantileHead
 from patron.nn.heads.quantile import QuantileConfig, QuantileHead
@@ -29,7 +29,7 @@ from patron.nn.heads.ziln import ZILNConfig, ZILNHead
 __all__ = [
     "Head", "HeadConfig", "HuberConfig", "HuberHead", "HurdleQuantileConfig", "HurdleQuantileHead", "QuantileConfig",
     "QuantileHead", "RankedConfig", "RankedHead", "Start",
-    "TweedieConfig", "TweedieHead", "ZILNConfig", "ZILNHead", "as_numpy", "at_level", "build_head",
+    "TweedieConfig", "TweedieHead", "ZILNConfig", "ZILNHead", "as_numpy", "build_head", "level",
 ]  # fmt: skip
 
 HeadConfig = Annotated[

@@ -1,4 +1,4 @@
-"""What all heads share: the scale of their outputs, their level, and the two ways back to money."""
+"""What all heads share: the scale of their outputs, their level, and what they say to who decodes them to money."""
 
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
@@ -8,12 +8,12 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from patron.decode import LEVELS, MeanCorrection, Residuals
+from patron.calibration.decode import Centre, Forecast
 
 
 class Head(Protocol):
-    """Outputs of width `out` a customer; decoded to money after `calibrate`. `p_active` is the probability of spend
-    above 0, or None of a head that does not know it."""
+    """Outputs of width `out` a customer. `forecast` is what a `Decoder` makes a distribution of spend from; `levels_at`
+    are the outputs that carry a level."""
 
     out: int
 
@@ -21,11 +21,7 @@ class Head(Protocol):
     def loss(self, out: Tensor, target: Tensor) -> Tensor: ...
     def rank(self, out: Tensor) -> Tensor: ...
     def location(self, out: Tensor) -> Tensor: ...
-    def calibrate(self, out: Tensor, y: np.ndarray) -> Tensor: ...
-    def calibrated_as(self, other: Any) -> None: ...
-    def mean(self, out: Tensor) -> np.ndarray: ...
-    def quantile(self, out: Tensor, level: float) -> np.ndarray: ...
-    def p_active(self, out: Tensor) -> "np.ndarray | None": ...
+    def forecast(self, out: Tensor) -> Forecast: ...
     def offset(self, start: Any) -> Tensor: ...
 
 
@@ -69,99 +65,37 @@ class Scaled(nn.Module, ABC):
         """What ranks customers: [B, out] -> [B]; the location, of a head that has nothing better."""
         return self.location(out)
 
-    def p_active(self, out: Tensor) -> np.ndarray | None:
-        """The probability of spend above 0, [B], of a head that knows it."""
-        return None
+    def forecast(self, out: Tensor) -> Forecast:
+        """What the outputs [B, out] say of P(spend > 0) and of payers, for a `Decoder`. Of a head that does not tell
+        payers apart the location stands for both."""
+        location = as_numpy(self.location(out))
+        return Centre(location, location, np.empty((len(location), 0)))
 
     def offset(self, start: Any) -> Tensor:
         """What outputs are when they say `start`: [B, out], of a head that can start from anywhere."""
         raise NotImplementedError(f"{type(self).__name__} starts at the average; use the head 'ranked'")
 
 
-class ByResiduals(Scaled):
-    """Decoded by the residuals that its location had on validation rows. Duan 1983."""
-
-    residuals: Residuals | None = None
-
-    def calibrate(self, out: Tensor, y: np.ndarray) -> Tensor:
-        """Keep the residuals of outputs [B, out] for spend `y` [B], rows the net was not trained on, about their
-        level; returns the outputs at that level."""
-        out = at_level(self, out, y)
-        self.residuals = Residuals.fit(as_numpy(self.location(out)), y)
-        return out
-
-    def calibrated_as(self, other: Any) -> None:
-        """Take over what another head of this kind learned in `calibrate`."""
-        self.residuals = other.residuals
-
-    def mean(self, out: Tensor) -> np.ndarray:
-        """Expected spend, in the currency of the orders: [B, out] -> [B]."""
-        assert self.residuals is not None, "calibrate first"
-        return self.residuals.mean(as_numpy(self.location(out)))
-
-    def quantile(self, out: Tensor, level: float) -> np.ndarray:
-        """The quantile of spend at `level`: [B, out] -> [B]."""
-        assert self.residuals is not None, "calibrate first"
-        return self.residuals.quantile(as_numpy(self.location(out)), level)
-
-
-class ByQuantiles(Scaled):
-    """Decoded from the quantiles that the head says itself; only their mean is corrected, by decile, for the tail
-    beyond the last level."""
-
-    correction: MeanCorrection | None = None
-
-    @abstractmethod
-    def spend(self, out: Tensor, levels: np.ndarray) -> np.ndarray:
-        """Spend at `levels` [L], in the currency of the orders: [B, out] -> [B, L]."""
-
-    def calibrate(self, out: Tensor, y: np.ndarray) -> Tensor:
-        """Keep by how much the mean of outputs [B, out] falls short for spend `y` [B], by decile, about their level;
-        rows the net was not trained on. Returns the outputs at that level."""
-        out = at_level(self, out, y)
-        self.correction = MeanCorrection.fit(self._raw_mean(out), y)
-        return out
-
-    def calibrated_as(self, other: Any) -> None:
-        """Take over what another head of this kind learned in `calibrate`."""
-        self.correction = other.correction
-
-    def mean(self, out: Tensor) -> np.ndarray:
-        """Expected spend, in the currency of the orders: [B, out] -> [B]."""
-        assert self.correction is not None, "calibrate first"
-        return self.correction.apply(self._raw_mean(out))
-
-    def quantile(self, out: Tensor, level: float) -> np.ndarray:
-        """The quantile of spend at `level`: [B, out] -> [B]."""
-        return self.spend(out, np.array([level]))[:, 0]
-
-    def _raw_mean(self, out: Tensor) -> np.ndarray:
-        return self.spend(out, LEVELS).mean(axis=1)
-
-
-def at_level(head: Scaled, out: Tensor, y: np.ndarray) -> Tensor:
-    """Outputs [B, out], all shifted alike so that the head's own loss for spend `y` [B] is least.
+def level(head: Scaled, out: Tensor, y: np.ndarray) -> Tensor:
+    """By what outputs [B, out] are to be shifted, all alike, so that the head's own loss for spend `y` [B] is least:
+    [out].
 
     The net that is calibrated met the level of these rows as a surprise; the one that predicts has learned from them
     and knows it. Only the spread about that level is news to it, or a season's shift would be counted twice. The level
     is that of the loss and not the mean residual, since a head that says a median of log spend does not say its mean.
     """
     target = torch.from_numpy(np.log1p(y)).to(out)
+    shift = torch.zeros(out.shape[1], dtype=out.dtype, device=out.device)
     for at in head.levels_at:  # they meet in no term of the loss
-        best = minimize_scalar(_loss_at(head, out, target, at), bounds=(-10, 10), method="bounded")
-        out = shifted(out, float(best.x), at=at)
-    return out
+        best = minimize_scalar(_loss_at(head, out + shift, target, at), bounds=(-10, 10), method="bounded")
+        shift[at] = float(best.x)
+    return shift
 
 
 def _loss_at(head: Scaled, out: Tensor, target: Tensor, at: int) -> Any:
-    return lambda by: float(head.loss(shifted(out, by, at=at), target))
-
-
-def shifted(out: Tensor, by: float, *, at: int) -> Tensor:
-    """Outputs [B, out] with `by` added to that at place `at`."""
-    chosen = torch.zeros(out.shape[1], dtype=out.dtype, device=out.device)
-    chosen[at] = 1
-    return out + chosen * by
+    unit = torch.zeros(out.shape[1], dtype=out.dtype, device=out.device)
+    unit[at] = 1
+    return lambda by: float(head.loss(out + unit * by, target))
 
 
 def as_numpy(tensor: Tensor) -> np.ndarray:

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from patron.nn.heads.base import ByResiduals
+from patron.nn.heads.base import Scaled
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -19,7 +19,7 @@ class HuberConfig:
     delta: Annotated[float, Field(gt=0)]
 
 
-class HuberHead(ByResiduals):
+class HuberHead(Scaled):
     """A location of log1p of spend, in standard deviations from the average of the target. Huber 1964."""
 
     out = 1

@@ -6,15 +6,18 @@ import numpy as np
 import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
+from scipy.special import expit, ndtri
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from patron.decode import interpolated
-from patron.nn.heads.base import ByQuantiles, as_numpy
-from patron.nn.heads.hurdle import conditional_level, hurdle_logit, payers
+from patron.calibration.decode import TAIL
+from patron.calibration.distribution import LEVELS, Distribution
+from patron.nn.heads.base import Scaled, as_numpy
+from patron.nn.heads.hurdle import hurdle_logit, payers
 from patron.nn.heads.quantile import Levels, increasing, pinball, start_of_quantiles
 
 EVEN = np.linspace(0.05, 0.95, 19)  # levels of which an expectation is the mean
+LEAST = 1e-2  # log1p of spend, below which a quantile goes on towards 0 as its log does
 RUNGS = 101  # of the ladder of payers' spend
 
 
@@ -26,7 +29,7 @@ class HurdleQuantileConfig:
     levels: Levels
 
 
-class HurdleQuantileHead(ByQuantiles):
+class HurdleQuantileHead(Scaled):
     """Quantiles of log1p of payers' spend, and last the logit of P(spend > 0). Cragg 1971; Koenker & Bassett 1978.
 
     Ranks are expected percentiles: Spearman's correlation is that of ranks, and what is expected of a rank ranks best.
@@ -73,17 +76,16 @@ class HurdleQuantileHead(ByQuantiles):
         expected = (1 - p) * self.zeros / 2 + p * (self.zeros + (1 - self.zeros) * among)
         return expected + 1e-4 * p * quantiles.mean(dim=1)
 
-    def spend(self, out: Tensor, levels: np.ndarray) -> np.ndarray:
-        """[B, Q + 1] -> spend at `levels`: 0 up to 1 - P(spend > 0), then the payers' quantile: [B, L]."""
-        p = self.p_active(out)[:, None]
-        payer = interpolated(
-            as_numpy(self.quantiles(out)), levels=as_numpy(self.levels), at=conditional_level(levels, p)
-        )
-        return np.where(levels > 1 - p, payer, 0.0)
-
-    def p_active(self, out: Tensor) -> np.ndarray:
-        """The probability of spend above 0: [B, Q + 1] -> [B]."""
-        return as_numpy(torch.sigmoid(out[:, -1]))
+    def forecast(self, out: Tensor) -> Distribution:
+        """P(spend > 0) and payers' quantiles, between and beyond the head's own linear in normal scores, as those of a
+        lognormal are: [B, Q + 1] -> [B]."""
+        scores, known = ndtri(LEVELS), ndtri(as_numpy(self.levels))
+        upper = np.clip(np.searchsorted(known, scores), 1, len(known) - 1)
+        share = (scores - known[upper - 1]) / (known[upper] - known[upper - 1])
+        quantiles = as_numpy(self.quantiles(out))
+        log1p = quantiles[:, upper - 1] * (1 - share) + quantiles[:, upper] * share
+        logs = np.where(log1p > LEAST, np.log(np.expm1(np.maximum(log1p, LEAST))), log1p + np.log(LEAST) - LEAST)
+        return Distribution(expit(as_numpy(out[:, -1])), logs, np.full(len(logs), TAIL))
 
 
 def _evenly(levels: Tensor) -> Tensor:

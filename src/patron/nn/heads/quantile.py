@@ -2,15 +2,13 @@
 
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from patron.decode import interpolated
-from patron.nn.heads.base import ByQuantiles, as_numpy
+from patron.nn.heads.base import Scaled
 
 
 def _distinct(levels: tuple[float, ...]) -> tuple[float, ...]:
@@ -30,7 +28,7 @@ class QuantileConfig:
     levels: Levels
 
 
-class QuantileHead(ByQuantiles):
+class QuantileHead(Scaled):
     """Quantiles of log1p of spend: the first is free, the others add a softplus. Koenker & Bassett 1978."""
 
     levels: Tensor
@@ -56,10 +54,6 @@ class QuantileHead(ByQuantiles):
         """The mean of the quantiles of log1p of spend: [B, Q] -> [B]. As a rank it beats the median, which ties at
         0."""
         return self.quantiles(out).mean(dim=1)
-
-    def spend(self, out: Tensor, levels: np.ndarray) -> np.ndarray:
-        """[B, Q] -> spend at `levels`, linear between the head's own: [B, L]."""
-        return interpolated(as_numpy(self.quantiles(out)), levels=as_numpy(self.levels), at=levels)
 
 
 def start_of_quantiles(values: Tensor, levels: Tensor) -> Tensor:

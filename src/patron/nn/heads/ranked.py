@@ -10,7 +10,8 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, huber_loss
 
-from patron.nn.heads.base import ByResiduals, as_numpy
+from patron.calibration.decode import Centre, log_of_payers
+from patron.nn.heads.base import Scaled, as_numpy
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -37,7 +38,7 @@ class Start:
         return np.column_stack([self.root, self.rank, self.buys]).astype(np.float32)
 
 
-class RankedHead(ByResiduals):
+class RankedHead(Scaled):
     """The fourth root of spend in standard deviations from its average, the logit of the share of customers who spend
     less, and that of P(spend > 0).
 
@@ -80,9 +81,10 @@ class RankedHead(ByResiduals):
         """The logit of the share of customers who spend less: [B, 3] -> [B]."""
         return out[:, 1]
 
-    def p_active(self, out: Tensor) -> np.ndarray:
-        """The probability of spend above 0: [B, 3] -> [B]."""
-        return as_numpy(torch.sigmoid(out[:, 2]))
+    def forecast(self, out: Tensor) -> Centre:
+        """The logit of P(spend > 0), and payers by their root, which the rank may correct: [B, 3] -> [B]."""
+        root, rank, active = (as_numpy(part) for part in (self.root(out), out[:, 1], out[:, 2]))
+        return Centre(active, log_of_payers(root, active), rank[:, None])
 
 
 def _root(target: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from torch import Tensor
 
-from patron.nn.heads.base import ByResiduals
+from patron.nn.heads.base import Scaled
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -18,7 +18,7 @@ class TweedieConfig:
     power: Annotated[float, Field(gt=1, lt=2)]
 
 
-class TweedieHead(ByResiduals):
+class TweedieHead(Scaled):
     """The log of expected spend, in units of its average. Tweedie 1984; Jorgensen & de Souza 1994.
 
     Money is decoded by residuals all the same: the deviance fits a mean, and says nothing of quantiles without a

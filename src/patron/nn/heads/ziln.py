@@ -2,16 +2,16 @@
 
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as config_dataclass
-from scipy.special import ndtri
+from scipy.special import expit
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from patron.nn.heads.base import ByQuantiles, as_numpy
-from patron.nn.heads.hurdle import conditional_level, hurdle_logit, payers
+from patron.calibration.distribution import Distribution, lognormal
+from patron.nn.heads.base import Scaled, as_numpy
+from patron.nn.heads.hurdle import hurdle_logit, payers
 
 NARROWEST = 1e-2  # standard deviation, of the payers' log of spend: a likelihood without a floor has no bottom
 
@@ -23,7 +23,7 @@ class ZILNConfig:
     name: Literal["ziln"]
 
 
-class ZILNHead(ByQuantiles):
+class ZILNHead(Scaled):
     """Centre and width of the log of payers' spend, in its standard deviations, and the logit of P(spend > 0). Wang,
     Liu & Miao 2019."""
 
@@ -51,17 +51,10 @@ class ZILNHead(ByQuantiles):
         """P(spend > 0) times log1p of the payer's median, near the mean of log1p of spend: [B, 3] -> [B]."""
         return torch.sigmoid(out[:, 2]) * softplus(self.loc + self.unit * out[:, 0])
 
-    def spend(self, out: Tensor, levels: np.ndarray) -> np.ndarray:
-        """[B, 3] -> spend at `levels`, by the distribution: [B, L]."""
-        p = self.p_active(out)[:, None]
-        z = ndtri(conditional_level(levels, p))
-        centre, width = (as_numpy(part)[:, None] for part in (out[:, 0], _width(out)))
-        log_spend = float(self.loc) + float(self.unit) * (centre + width * np.clip(z, -10, 10))
-        return np.where(levels > 1 - p, np.exp(log_spend), 0.0)
-
-    def p_active(self, out: Tensor) -> np.ndarray:
-        """The probability of spend above 0: [B, 3] -> [B]."""
-        return as_numpy(torch.sigmoid(out[:, 2]))
+    def forecast(self, out: Tensor) -> Distribution:
+        """P(spend > 0) and the lognormal of payers: [B, 3] -> [B]."""
+        centre = float(self.loc) + float(self.unit) * as_numpy(out[:, 0])
+        return lognormal(expit(as_numpy(out[:, 2])), centre, float(self.unit) * as_numpy(_width(out)))
 
 
 def _log_spend(target: Tensor) -> Tensor:
