@@ -4,11 +4,11 @@ from datetime import date
 
 import numpy as np
 import pytest
+import rows_by_hand
 from numpy.testing import assert_allclose
 
 from patron.task.level import at_level, levels
 from patron.task.ltv import TaskTable
-from tests import rows_by_hand
 
 DAYS = [date(2021, month, 1) for month in range(1, 7)]
 

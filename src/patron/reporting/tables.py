@@ -21,9 +21,9 @@ from patron.files import whole_file, write_text
 
 ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
 ORDER = (
-    "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "mlp",
-    "gnn_purchases_only", "gnn_no_co_shoppers", "gnn_shuffled", "gnn", "boosted_gnn_shuffled", "boosted_gnn", "stack",
-    *ORACLES,
+    "zero", "last_window", "frequency", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop",
+    "mlp", "gnn_purchases_only", "gnn_no_co_shoppers", "gnn_shuffled", "gnn", "boosted_gnn_shuffled", "boosted_gnn",
+    "stack", *ORACLES,
 )  # fmt: skip
 MAIN = ("rfm", "btyd", "lightgbm", "gnn", "stack", "oracle")  # of which curves are drawn and means are said
 PRINTED = {
