@@ -1,14 +1,19 @@
 """Which label windows lie at the level of the last one: explicit shares, chance in small tables, flags and totals."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pytest
 import rows_by_hand
 from numpy.testing import assert_allclose
+from settings import SMALL
+from shops_by_hand import waking_shop
 
-from patron.task.level import at_level, levels
+from patron.days import Horizon
+from patron.task.level import at_level, levels, shift
 from patron.task.ltv import TaskTable
+from patron.task.split import folds
 
 DAYS = [date(2021, month, 1) for month in range(1, 7)]
 
@@ -70,3 +75,50 @@ def test_levels_by_hand() -> None:
     assert table["buyers"].tolist() == [1, 2]
     assert_allclose(table["mean"], [0.5, 1.0])
     assert_allclose(table["zeros"], [0.75, 0.5])
+
+
+def test_a_break_is_said_once_with_its_windows_and_what_can_be_done() -> None:
+    said = shift(rows([0.0, 0.0, 0.002, 0.184, 0.416]))
+    assert said.startswith(
+        "the labels change level: after 2021-01-01, 2021-02-01, 2021-03-01 0.0 to 0.2 % of the labels"
+    )
+    assert "but after 2021-05-01, the last window that has closed, 41.6 % of the labels are above 0 and their" in said
+    assert "can be survived, by learning from windows after it, and not be predicted" in said
+
+
+@pytest.mark.parametrize(("factor", "breaks"), [(1.0, False), (4.0, False), (5.0, True), (0.2, True)])
+def test_a_mean_at_another_level_is_said_though_as_many_buy(factor: float, breaks: bool) -> None:
+    plain = rows([0.8, 0.8, 0.8])
+    frame = plain.frame.assign(
+        label=plain.label * np.where(plain.frame["cutoff"] == plain.frame["cutoff"].max(), factor, 1)
+    )
+    changed = TaskTable(frame, plain.horizon)
+    assert bool(shift(changed)) == breaks
+    assert len(at_level(changed)) == 3
+
+
+def test_a_few_large_labels_are_no_other_level() -> None:
+    """The mean of 100 customers is 10 times as high because of one of them."""
+    label = np.ones(200)
+    label[-1] = 901.0
+    cutoffs = [DAYS[0]] * 100 + [DAYS[1]] * 100
+    assert shift(rows_by_hand.table(label, customers=np.tile(np.arange(100), 2), cutoffs=cutoffs)) == ""
+
+
+def test_nothing_is_said_where_nothing_changes() -> None:
+    assert shift(rows([0.3, 0.35, 0.4])) == ""
+    assert shift(rows([0.0, 0.0])) == ""
+
+
+@pytest.mark.parametrize(
+    ("test", "kept", "said"),
+    [("2021-01-01", 3, False), ("2021-04-01", 1, True), ("2021-10-01", 3, True)],
+)
+def test_a_shop_that_wakes_up(test: str, kept: int, said: bool) -> None:
+    """Nobody comes back for a year, then half of 600 customers do. No window that has closed shows it before spring."""
+    task = replace(SMALL.task, horizon=Horizon.parse("90d"), horizons=())
+    split = replace(SMALL.split, test=(date.fromisoformat(test),), train=None, step_days=90, max_cutoffs=4)
+    (fold,) = folds(waking_shop(), task=task, split=split)
+    assert len(fold.refit.cutoffs) >= 3
+    assert len(at_level(fold.refit)) == kept
+    assert bool(shift(fold.refit)) == said

@@ -27,6 +27,7 @@ from patron.tables.sources import DataConfig, label, read
 from patron.tables.sources import truth as truth_of
 from patron.tables.validate import validate
 from patron.tables.worlds.truth import Truth
+from patron.task.level import levels, shift
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds, truth
 from patron.training.ranks import rank
@@ -84,7 +85,10 @@ def prepare(config: Config) -> Experiment:
         parts = tuple(folds(db, task=config.task, split=config.split))
         answers = [truth(db, fold=fold, task=config.task) for fold in parts]
     for fold, answer in zip(parts, answers, strict=True):
-        log.info("fold %s: %s", fold.name, _sizes(fold, answer))
+        log.info(
+            "fold %s: %s\nmean label (zeros) by cutoff: %s", fold.name, _sizes(fold, answer), _levels(fold, answer)
+        )
+    _warn_of_shift(parts)
     frames = [_answered(db, fold, answer) for fold, answer in zip(parts, answers, strict=True)]
     return Experiment(config, db, parts, pd.concat(frames, ignore_index=True), truth_of(config.data))
 
@@ -266,6 +270,30 @@ def _sizes(fold: Fold, answer: TaskTable) -> str:
         f"refit {len(fold.refit)} at {_cutoffs(fold.refit)}, test {len(answer)}, {zero:.0%} of their labels are 0; "
         f"labels floored at 0: {fold.refit.floored} in refit, {answer.floored} in test"
     )
+
+
+def _levels(fold: Fold, answer: TaskTable) -> str:
+    # Of all windows that may be learned from, with what each cutoff is for.
+    roles: dict[Any, str] = {
+        **dict.fromkeys(fold.val.cutoffs, "validation"),
+        **dict.fromkeys(fold.train.cutoffs, "train"),
+    }
+    said: dict[str, list[str]] = {}
+    for cutoff, row in levels(fold.refit).iterrows():
+        said.setdefault(roles.get(cutoff, "refit alone"), []).append(_level(cutoff, row))
+    said["test"] = [_level(cutoff, row) for cutoff, row in levels(answer).iterrows()]
+    return "; ".join(f"{role} {', '.join(ones)}" for role, ones in said.items())
+
+
+def _level(cutoff: Any, row: pd.Series) -> str:
+    return f"{cutoff} {row['mean']:,.4g} ({row['zeros']:.1%})"
+
+
+def _warn_of_shift(parts: Sequence[Fold]) -> None:
+    # Once, of the latest fold that has it: the others are of the same months.
+    said = [f"fold {fold.name}: {text}" for fold in parts if (text := shift(fold.refit))]
+    if said:
+        log.warning("%s", said[-1])
 
 
 def _cutoffs(rows: TaskTable) -> str:
