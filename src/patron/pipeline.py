@@ -17,6 +17,7 @@ from tqdm import tqdm
 from patron.config import Config, dump
 from patron.estimators import EstimatorConfig, OracleConfig, StackConfig, fit, is_seeded
 from patron.estimators.oracle import TARGETS
+from patron.evaluation.answers import MEAN
 from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
 from patron.evaluation.metrics import SCALE, Metric, metrics_for
@@ -59,6 +60,11 @@ class Experiment:
     def is_flag(self) -> bool:
         """Whether the target is 1 or 0."""
         return self.folds[0].test.is_flag
+
+    def only_last_fold(self) -> "Experiment":
+        """The same with its last fold alone."""
+        last = self.folds[-1]
+        return replace(self, folds=(last,), truth=self.truth[self.truth["fold"] == last.name])
 
 
 def load_database(config: DataConfig) -> Database:
@@ -109,11 +115,13 @@ def run_all(config: Config) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Variant:
-    """An estimator of a configuration, under a name of its own in tables."""
+    """An estimator of a configuration, under a name of its own in tables; a `control` is fitted to the last fold alone,
+    at the first seed."""
 
     label: str
     config: Config
     estimator: str
+    control: bool = False
 
     @property
     def fitted(self) -> EstimatorConfig:
@@ -123,24 +131,41 @@ class Variant:
     @property
     def seeds(self) -> tuple[int, ...]:
         """Those of the configuration, or the first where another one changes nothing."""
-        return self.config.seeds if is_seeded(self.fitted) else self.config.seeds[:1]
+        return self.config.seeds if is_seeded(self.fitted) and not self.control else self.config.seeds[:1]
 
 
 def compare(
     experiment: Experiment, variants: Sequence[Variant], *, reference: str, pairs: Sequence[tuple[str, str]] = ()
 ) -> pd.DataFrame:
     """The long table of `evaluate` of all variants at their seeds, each under its label; rows
-    `<metric>_minus_<reference>` are paired, and so are those of the other `pairs` of labels that are there."""
-    # A stack comes last: it need not fit again what was fitted for its own row.
-    able = sorted(_able(experiment, variants), key=lambda variant: isinstance(variant.fitted, StackConfig))
+    `<metric>_minus_<reference>` are paired, and so are those of the other `pairs` of labels that are there. Controls
+    are compared with the others' last fold and first seed."""
+    # A stack comes last: it need not fit again what was fitted for its own row. Only controls come after it.
+    able = sorted(_able(experiment, variants), key=lambda one: (one.control, isinstance(one.fitted, StackConfig)))
     jobs = [(variant, seed) for variant in able for seed in variant.seeds]
     bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=rank() > 0 or not experiment.config.trainer.progress)
-    parts = []
+    parts, last = [], experiment.only_last_fold()
     for variant, seed in bar:
         bar.set_description(f"{variant.label} seed {seed}")
-        there = replace(experiment, config=variant.config)
+        there = replace(last if variant.control else experiment, config=variant.config)
         parts.append(run_one(there, name=variant.estimator, seed=seed).assign(estimator=variant.label))
-    return _judged(experiment, pd.concat(parts, ignore_index=True), reference=reference, pairs=pairs)
+    predictions = pd.concat(parts, ignore_index=True)
+    controls = [variant.label for variant in able if variant.control]
+    plain = predictions[~predictions["estimator"].isin(controls)]
+    results = _judged(experiment, plain, reference=reference, pairs=pairs)
+    if not controls:
+        return results
+    compared = {reference, *controls, *(ours for ours, against in pairs if against in controls)}
+    asked = predictions["estimator"].isin(compared) & (predictions["fold"] == last.folds[0].name)
+    beside = predictions[asked & (predictions["seed"] == experiment.config.seeds[0])]
+    rows = _judged(last, beside, reference=reference, pairs=pairs)
+    return pd.concat([results, _of_controls(rows, controls, whole=len(experiment.folds) == 1)], ignore_index=True)
+
+
+def _of_controls(rows: pd.DataFrame, controls: Sequence[str], *, whole: bool) -> pd.DataFrame:
+    # What is said of the controls and of the distance to them; as a mean over folds only if there is one fold.
+    distance = rows["metric"].str.endswith(tuple(f"_minus_{control}" for control in controls))
+    return rows[(rows["estimator"].isin(controls) | distance) & (whole | (rows["fold"] != MEAN))]
 
 
 def _able(experiment: Experiment, variants: Sequence[Variant]) -> Sequence[Variant]:
