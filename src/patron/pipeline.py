@@ -155,17 +155,22 @@ def compare(
     results = _judged(experiment, plain, reference=reference, pairs=pairs)
     if not controls:
         return results
+    beside = _of_controls(last, predictions, controls, reference=reference, pairs=pairs)
+    once = beside["fold"] != MEAN  # over the folds there is no mean of what was fitted to one of several
+    return pd.concat([results, beside if len(experiment.folds) == 1 else beside[once]], ignore_index=True)
+
+
+def _of_controls(
+    last: Experiment, predictions: pd.DataFrame, controls: Sequence[str], *, reference: str,
+    pairs: Sequence[tuple[str, str]],
+) -> pd.DataFrame:  # fmt: skip
+    # What is to be said of the controls, and of the distance of the others to them: at one seed, of the last fold.
     compared = {reference, *controls, *(ours for ours, against in pairs if against in controls)}
     asked = predictions["estimator"].isin(compared) & (predictions["fold"] == last.folds[0].name)
-    beside = predictions[asked & (predictions["seed"] == experiment.config.seeds[0])]
-    rows = _judged(last, beside, reference=reference, pairs=pairs)
-    return pd.concat([results, _of_controls(rows, controls, whole=len(experiment.folds) == 1)], ignore_index=True)
-
-
-def _of_controls(rows: pd.DataFrame, controls: Sequence[str], *, whole: bool) -> pd.DataFrame:
-    # What is said of the controls and of the distance to them; as a mean over folds only if there is one fold.
+    asked &= predictions["seed"] == last.config.seeds[0]
+    rows = _judged(last, predictions[asked], reference=reference, pairs=pairs)
     distance = rows["metric"].str.endswith(tuple(f"_minus_{control}" for control in controls))
-    return rows[(rows["estimator"].isin(controls) | distance) & (whole | (rows["fold"] != MEAN))]
+    return rows[rows["estimator"].isin(controls) | distance]
 
 
 def _able(experiment: Experiment, variants: Sequence[Variant]) -> Sequence[Variant]:
