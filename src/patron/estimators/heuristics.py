@@ -26,10 +26,10 @@ class LastWindowConfig:
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FrequencyConfig:
-    """`least` is the number of rows that a cell of customers with about as many orders has at least."""
+    """`cells` is the number of parts of the customers, by their orders, that have a prediction each."""
 
     name: Literal["frequency"]
-    least: Annotated[int, Field(gt=0)]
+    cells: Annotated[int, Field(gt=0)]
 
 
 class Zero(Stored):
@@ -68,10 +68,11 @@ class LastWindow(Stored):
 
 
 class Frequency(Stored):
-    """Ranks by the number of orders so far; predicts the mean and the median label of the refit rows with about as
-    many.
+    """Ranks by the number of orders so far; predicts the mean and the median label of the refit rows in the same part
+    of the customers by it.
 
-    A flag that is rarer among those with more orders, as churn is, is ranked the other way round.
+    The parts are of all customers at the cutoff, since numbers of orders grow with the length of a history. A flag that
+    is rarer among those with more orders, as churn is, is ranked the other way round.
     """
 
     def __init__(self, config: FrequencyConfig, setting: Setting) -> None:
@@ -79,32 +80,20 @@ class Frequency(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        rows = pd.DataFrame({"orders": self._orders(db, refit), "label": refit.label})
+        rows = self._orders(db, refit).assign(label=refit.label)
         self.falls = refit.is_flag and rows["orders"].corr(rows["label"], method="spearman") < 0
-        self.starts = _starts(rows["orders"], least=self.config.least)
-        self.cells = rows.groupby(self._cell(rows["orders"]))["label"].agg(["mean", "median"])
+        by_cell = rows.groupby("cell")["label"].agg(["mean", "median"])
+        self.by_cell = by_cell.reindex(range(1, self.config.cells + 1)).interpolate(limit_direction="both")
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         orders = self._orders(db, rows)
-        cell = self.cells.loc[self._cell(orders)]
-        rank = -orders if self.falls else orders
-        return predictions(rows, mean=cell["mean"].to_numpy(), median=cell["median"].to_numpy(), rank=rank)
+        said, rank = self.by_cell.loc[orders["cell"]], orders["orders"].to_numpy(dtype=np.float64)
+        rank = -rank if self.falls else rank
+        return predictions(rows, mean=said["mean"].to_numpy(), median=said["median"].to_numpy(), rank=rank)
 
-    def _orders(self, db: Database, rows: TaskTable) -> np.ndarray:
-        return design(db, rows=rows, spec=self.spec, groups=("rfm",))["orders"].to_numpy(dtype=np.float64)
-
-    def _cell(self, orders: "pd.Series | np.ndarray") -> np.ndarray:
-        return np.clip(np.searchsorted(self.starts, orders, side="right") - 1, 0, None)
-
-
-def _starts(orders: pd.Series, *, least: int) -> np.ndarray:
-    """The smallest number of orders of each cell: a cell closes with the first number that fills it, and what is left
-    over joins the last one."""
-    starts, held = [], least
-    for number, rows in orders.value_counts().sort_index().items():
-        if held >= least:
-            starts.append(number)
-            held = 0
-        held += rows
-    return np.array(starts if held >= least or len(starts) == 1 else starts[:-1])
+    def _orders(self, db: Database, rows: TaskTable) -> pd.DataFrame:
+        """`orders` and `cell` of each row: 1 for the fewest orders, or none."""
+        features = design(db, rows=rows, spec=self.spec, groups=("rfm", "percentiles"))
+        part = self.config.cells * features["orders_percentile"].fillna(0.0) - 1e-9
+        return features[["orders"]].assign(cell=np.ceil(part).clip(1, self.config.cells).astype(int))
