@@ -8,13 +8,13 @@ from pathlib import Path
 from rich.console import Console
 
 from patron.config import BenchmarkConfig, entry
-from patron.pipeline import run_all
+from patron.controls import benchmark
 from patron.reporting.plots import write_curves
 from patron.reporting.tables import console, write_results
 
 
 def main(config: BenchmarkConfig) -> None:
-    results = run_all(config)
+    results = benchmark(config)
     screen = Console()
     screen.print(console(results, width=screen.width))
     written = write_results(results, name=config.name, folder=config.results, readme=config.readme)

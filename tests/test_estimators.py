@@ -18,9 +18,10 @@ import torch
 from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 from settings import ESTIMATORS, GNNS, SMALL, TEST, each, fit, rows_for, setting
+from shops_by_hand import at, purchases
 
 from patron.days import Horizon
-from patron.estimators import BTYD, RFM, Estimator, LastWindow, RFMConfig, Zero, build
+from patron.estimators import BTYD, Estimator, LastWindow, Zero, build
 from patron.estimators.base import COLUMNS
 from patron.features.expected import purchase_history
 from patron.tables.database import Database
@@ -35,23 +36,6 @@ EVERY = sorted(ESTIMATORS)
 def heard(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     with caplog.at_level(logging.WARNING, logger="patron"):
         yield caplog
-
-
-def purchases(rows: list[tuple[int, date, float]], *, customers: int) -> Database:
-    """A shop of customers 0, 1, ... with orders `(customer, day, amount)` at noon, and no products."""
-    orders = pa.table({
-        "order_id": np.arange(len(rows)),
-        "customer_id": [customer for customer, _, _ in rows],
-        "order_date": pa.array([datetime(d.year, d.month, d.day, 12) for _, d, _ in rows], pa.timestamp("us")),
-    })  # fmt: skip
-    items = pa.table({"order_id": np.arange(len(rows)), "amount": [amount for _, _, amount in rows]})
-    known = pa.table({"customer_id": np.arange(customers)})
-    return Database("by_hand", {"customers": known, "orders": orders, "order_items": items})
-
-
-def at(cutoff: date, customers: list[int], *, label: list[float] | None = None) -> TaskTable:
-    rows = rows_for(customers, cutoffs=(cutoff,))
-    return rows if label is None else TaskTable(rows.frame.assign(label=label), rows.horizon)
 
 
 # All of them
@@ -129,65 +113,6 @@ def test_last_window_scales_a_short_history(tmp_path: Path) -> None:
     assert_allclose(estimator.predict(db.upto(cutoff), rows=rows.without_label())["ltv_mean"], [0.0, 30.0])
 
 
-# RFM
-
-
-@pytest.fixture(scope="module")
-def ladder() -> Database:
-    """Ten customers: customer k ordered k times, last of all on day k, 10 k a time; customer 0 never."""
-    rows = [(k, date(2021, 1, 1) + timedelta(days=k - j), 10.0 * k) for k in range(1, 11) for j in range(k)]
-    return purchases(rows, customers=11)
-
-
-LADDER = date(2021, 1, 15)
-
-
-def rfm(db: Database, folder: Path, *, prior: float, rows: TaskTable) -> RFM:
-    return RFM(RFMConfig("rfm", prior=prior), setting(folder)).fit(db.upto(LADDER), train=rows, val=rows, refit=rows)
-
-
-def test_rfm_cells_by_hand(ladder: Database, tmp_path: Path) -> None:
-    """Two customers a fifth: 1 and 2 are in cell 111, 9 and 10 in 555; without a prior, a cell predicts its mean."""
-    label = [float(k * k) for k in range(1, 11)]
-    rows = at(LADDER, list(range(1, 11)), label=label)
-    predicted = rfm(ladder, tmp_path, prior=0, rows=rows).predict(ladder.upto(LADDER), rows=rows.without_label())
-    pairs = np.reshape(label, (5, 2)).mean(axis=1)
-    assert_allclose(predicted["ltv_mean"], np.repeat(pairs, 2))
-    assert_allclose(predicted["ltv_median"], np.repeat(pairs, 2))  # of two the mean
-
-
-def test_rfm_shrinks_towards_cells_of_the_same_sum(ladder: Database, tmp_path: Path) -> None:
-    """Rows of the cell against `prior` rows of the neighbourhood."""
-    rows = at(LADDER, [1, 2, 9, 10], label=[2.0, 4.0, 30.0, 50.0])
-    estimator = rfm(ladder, tmp_path, prior=2, rows=rows)
-    assert_allclose(estimator.table.loc[[111, 555], "mean"], [3.0, 40.0])  # alone with their sum
-    between = [cell for cell in estimator.table.index if sum(map(int, str(cell))) == 9 and "0" not in str(cell)]
-    assert_allclose(estimator.table.loc[between, "mean"], 3.0 + (40.0 - 3.0) * (9 - 3) / (15 - 3))
-
-
-def test_rfm_weighs_a_cell_by_its_rows(tmp_path: Path) -> None:
-    """Two cells of two customers have the same sum; with a prior of 2, half of each is their common mean."""
-    often = [(k, date(2021, 1, 1), 1.0) for k in range(2) for _ in range(9)]
-    dear = [(k, date(2021, 1, 1), 900.0) for k in range(2, 4)]
-    others = [(k, date(2021, 1, 10), 20.0) for k in range(4, 20) for _ in range(2)]
-    db = purchases(often + dear + others, customers=20)
-    rows = at(LADDER, [0, 1, 2, 3], label=[10.0, 20.0, 50.0, 80.0])
-    estimator = rfm(db, tmp_path, prior=2, rows=rows)
-    cells = estimator._cells(db.upto(LADDER), rows)
-    (sum_,) = cells["sum"].unique()
-    first, second = cells["cell"].unique()
-    assert first != second
-    assert sum_ == 7
-    assert_allclose(estimator.table.loc[[first, second], "mean"], [(15 + 40) / 2, (65 + 40) / 2])
-
-
-def test_rfm_scores_who_never_ordered_as_the_least_recent(ladder: Database, tmp_path: Path) -> None:
-    rows = at(LADDER, list(range(1, 11)), label=[float(k * k) for k in range(1, 11)])
-    estimator = rfm(ladder, tmp_path, prior=0, rows=rows)
-    predicted = estimator.predict(ladder.upto(LADDER), rows=at(LADDER, [0, 1]))["ltv_mean"]
-    assert predicted[0] == predicted[1]  # cell 111, as the customer who ordered once, longest ago
-
-
 # BTYD
 
 
@@ -255,9 +180,10 @@ def test_purchase_history_counts_days_not_orders() -> None:
 
 def test_btyd_falls_back_on_tiny_data_and_says_so(tmp_path: Path, heard: pytest.LogCaptureFixture) -> None:
     db = purchases([(0, date(2021, 1, 1), 5.0), (1, date(2021, 1, 3), 7.0), (1, date(2021, 1, 9), 9.0)], customers=4)
-    rows = at(LADDER, [0, 1], label=[0.0, 1.0])
-    estimator = build(ESTIMATORS["btyd"], setting(tmp_path)).fit(db.upto(LADDER), train=rows, val=rows, refit=rows)
-    predicted = estimator.predict(db.upto(LADDER), rows=at(LADDER, [0, 1, 2]))
+    cutoff = date(2021, 1, 15)
+    rows = at(cutoff, [0, 1], label=[0.0, 1.0])
+    estimator = build(ESTIMATORS["btyd"], setting(tmp_path)).fit(db.upto(cutoff), train=rows, val=rows, refit=rows)
+    predicted = estimator.predict(db.upto(cutoff), rows=at(cutoff, [0, 1, 2]))
     assert "too few" in heard.text
     assert np.isfinite(predicted["ltv_mean"]).all()
     assert predicted["ltv_mean"].tolist()[:2] == sorted(predicted["ltv_mean"].tolist()[:2])

@@ -34,6 +34,7 @@ TINY = (
 )  # fmt: skip
 PLAIN = ["lightgbm", "lightgbm_twohop", "gnn", "boosted_gnn", "stack"]
 GNN_CONTROLS = ["gnn_no_co_shoppers", "gnn_purchases_only", "gnn_shuffled", "mlp"]
+BOOSTED_CONTROLS = ["boosted_gnn_shuffled", "boosted_mlp"]
 
 
 def composed_with(folder: Path, *words: str) -> GraphPaysConfig:
@@ -82,7 +83,7 @@ def models(results: pd.DataFrame) -> set[str]:
 
 def test_the_graph_and_its_controls(tmp_path: Path, runs: Recorder) -> None:
     results = graph_pays(composed_with(tmp_path))
-    assert models(results) == {*PLAIN, *GNN_CONTROLS, "boosted_gnn_shuffled"}
+    assert models(results) == {*PLAIN, *GNN_CONTROLS, *BOOSTED_CONTROLS}
     differences = results[(results["slice"] == "all") & (results["fold"] == "mean")].set_index(["estimator", "metric"])
     for name in models(results) - {"lightgbm"}:
         assert (name, "spearman_minus_lightgbm") in differences.index
@@ -104,6 +105,7 @@ def test_a_control_differs_by_its_graph_alone(tmp_path: Path, runs: Recorder) ->
         "shuffled/gnn": replace(whole, shuffled=True),
         "no_co_shoppers/gnn": replace(whole, relations=("placed", "purchased", "belongs_to")),
         "purchases_only/gnn": replace(whole, relations=("purchased",)),
+        "no_edges/boosted_gnn": replace(whole, relations=()),
         "shuffled/boosted_gnn": replace(whole, shuffled=True),
     }
     controls = {name.removeprefix("tiny/"): asked for name, asked in runs.asked.items() if name.count("/") > 1}
@@ -114,7 +116,7 @@ def test_a_control_differs_by_its_graph_alone(tmp_path: Path, runs: Recorder) ->
 
 def test_without_products_there_are_no_controls_of_them(tmp_path: Path, runs: Recorder) -> None:
     results = graph_pays(composed_with(tmp_path, "tables=[interactions]"))
-    assert models(results) == {*PLAIN, "mlp", "gnn_shuffled", "boosted_gnn_shuffled"}
+    assert models(results) == {*PLAIN, "mlp", "gnn_shuffled", *BOOSTED_CONTROLS}
     html = graph_page(results).html
     assert "GNN, edges shuffled" in html
     assert "co-shopper" not in html
@@ -127,7 +129,7 @@ def test_without_any_edge_only_the_net_alone_is_left(tmp_path: Path, runs: Recor
 
 def test_a_graph_that_is_its_own_control_is_not_fitted_twice(tmp_path: Path, runs: Recorder) -> None:
     results = graph_pays(composed_with(tmp_path, "graph.relations=[purchased]", "estimator=[lightgbm,gnn,boosted_gnn]"))
-    assert models(results) == {"lightgbm", "gnn", "boosted_gnn", "mlp", "gnn_shuffled", "boosted_gnn_shuffled"}
+    assert models(results) == {"lightgbm", "gnn", "boosted_gnn", "mlp", "gnn_shuffled", *BOOSTED_CONTROLS}
 
 
 def test_both_sides_of_the_verdict_are_needed(tmp_path: Path, runs: Recorder) -> None:
@@ -179,6 +181,7 @@ def hand_made(verdict: tuple[float, float, float], shuffled: tuple[float, float,
         row("boosted_gnn", "spearman_seed_sd", 0.003),
         row("boosted_gnn", "spearman_minus_lightgbm", *verdict),
         row("boosted_gnn", "spearman_minus_boosted_gnn_shuffled", *shuffled),
+        row("boosted_gnn", "spearman_minus_boosted_mlp", 0.1, 0.05, 0.15),
         row("boosted_gnn_shuffled", "spearman_minus_lightgbm", 0.001, -0.004, 0.006),
         row("boosted_gnn_shuffled", "spearman", 0.501, 0.48, 0.52),
         row("oracle", "spearman", 0.9, 0.88, 0.92),
@@ -193,14 +196,15 @@ def hand_made(verdict: tuple[float, float, float], shuffled: tuple[float, float,
 @pytest.mark.parametrize(
     ("verdict", "said"),
     [
-        ((0.12, 0.1, 0.14), "+0.120 [+0.100, +0.140] Spearman (SD over seeds 0.003): the graph pays here."),
-        ((-0.02, -0.03, -0.01), "−0.020 [−0.030, −0.010] Spearman (SD over seeds 0.003): the graph does not pay here."),
-        ((0.01, -0.01, 0.03), "+0.010 [−0.010, +0.030] Spearman (SD over seeds 0.003): the two cannot be told apart"),
+        ((0.12, 0.1, 0.14), "In rank the graph pays here"),
+        ((-0.02, -0.03, -0.01), "In rank the graph does not pay here."),
+        ((0.01, -0.01, 0.03), "In rank the two cannot be told apart"),
     ],
 )
 def test_the_verdict_comes_first_with_its_interval(verdict: tuple[float, float, float], said: str) -> None:
-    page = graph_page(hand_made(verdict, (0.0, 0.0, 0.0)))
-    assert page.lead.startswith(f"Boosted GNN minus LightGBM: {said}")
+    page = graph_page(hand_made(verdict, (0.1, 0.05, 0.15)))
+    assert page.lead.startswith(f"Boosted GNN minus LightGBM: {verdict[0]:+.3f} [".replace("-", "−"))
+    assert said in page.lead
     html = page.html
     assert html.index(page.lead) < html.index("<img") < html.index("<table")
 
@@ -217,7 +221,7 @@ def test_the_verdict_comes_first_with_its_interval(verdict: tuple[float, float, 
 )
 def test_the_shuffled_graph_says_whether_it_is_the_edges(shuffled: tuple[float, float, float], said: str) -> None:
     results = hand_made((0.12, 0.1, 0.14), shuffled)
-    (line,) = contrasts_said(results)
+    _, line = contrasts_said(results)
     assert line.startswith("boosted GNN minus boosted GNN, edges shuffled: ")
     assert said in line
     assert "Spearman (SD over seeds 0.003): " in line
@@ -249,7 +253,7 @@ def test_of_several_tests_the_verdict_is_of_the_last_and_the_slices_of_the_mean(
     last = last[last["slice"] == "all"].assign(fold="2021-04-01")
     page = graph_page(pd.concat([first[first["slice"] == "all"], last, mean]))
     assert "+0.120 [+0.100, +0.140]" in page.lead
-    assert page.lead.endswith("Mean over the 2 tests: +0.200 [+0.100, +0.300].")
+    assert "Mean over the 2 tests: +0.200 [+0.100, +0.300] Spearman." in page.lead
     (line,) = [line for line in page.sections[0].lines if "edges shuffled" in line]
     assert "+0.100 [+0.000, +0.200]" in line
     (by_slice,) = [section for section in page.sections if section.title == "By slice"]
@@ -298,5 +302,5 @@ def test_the_script_writes_the_page_and_the_table(tmp_path: Path, monkeypatch: p
         "graph_pays_my_shop.csv", "graph_pays_my_shop.html",
     }  # fmt: skip
     table = pd.read_csv(tmp_path / "results" / "graph_pays_my_shop.csv")
-    assert models(table) == {"lightgbm", "boosted_gnn", "boosted_gnn_shuffled"}
+    assert models(table) == {"lightgbm", "boosted_gnn", *BOOSTED_CONTROLS}
     assert "python scripts/graph_pays.py" in (tmp_path / "results" / "graph_pays_my_shop.html").read_text()

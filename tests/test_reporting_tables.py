@@ -10,7 +10,8 @@ from results_by_hand import make_results, row
 from rich.console import Console
 
 from patron.evaluation.evaluate import ATTAINED, GAIN
-from patron.reporting.tables import comparison, console, headline, markdown, ordered, verdict, write_between_markers
+from patron.reporting.rows import headline
+from patron.reporting.tables import comparison, console, markdown, ordered, write_between_markers
 
 
 def test_order() -> None:
@@ -45,23 +46,6 @@ def test_small_print() -> None:
         assert part in text
     text = markdown(make_results().assign(split="customers"))
     assert "customers held out at one cutoff; not a test of time" in text
-
-
-@pytest.mark.parametrize(
-    ("lo", "hi", "judged"),
-    [
-        (-0.012, 0.001, "cannot be told apart"),
-        (-0.012, -0.001, "the graph does not pay here"),
-        (0.001, 0.012, "the graph pays here"),
-        (np.nan, np.nan, "without an interval there is no verdict"),
-    ],
-)
-def test_verdict(lo: float, hi: float, judged: str) -> None:
-    sentence = verdict(make_results(lo, hi))
-    assert sentence.startswith("GNN minus LightGBM: −0.006")
-    assert "SD over seeds 0.003" in sentence
-    assert judged in sentence
-    assert verdict(make_results().query("estimator != 'gnn'")) == ""
 
 
 def test_console_prints_every_estimator() -> None:

@@ -1,6 +1,7 @@
 """A run is a folder: `DONE` comes last, a finished one is left alone, and it says where its numbers come from."""
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -327,6 +328,17 @@ def test_the_truth_holds_the_scale_of_the_training_labels_and_the_labels_by_halv
     assert (truth[list(HALVES)] > 0).any().all()
     returned = truth[list(HALVES)].sum(axis=1) - truth["label"]  # a refund may fall into the other half
     assert (returned > -1e-9).all()
+
+
+def test_the_log_has_the_level_of_every_cutoff(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is learned from, validated on and tested on: the mean label, and the share of zeros in brackets."""
+    with caplog.at_level(logging.INFO, logger="patron"):
+        (fold,) = prepare(config(here, "split.max_cutoffs=2", "split.step_days=60")).folds
+    (said,) = [record.getMessage() for record in caplog.records if "by cutoff" in record.getMessage()]
+    at = fold.refit.at(fold.val.cutoffs[0]).label
+    assert f"validation {fold.val.cutoffs[0]} {at.mean():,.4g} ({(at == 0).mean():.1%})" in said
+    assert [said.count(f"{role} 20") for role in ("train", "validation", "test")] == [1, 1, 1]
+    assert not [record for record in caplog.records if "change level" in record.getMessage()]
 
 
 def test_the_results_hold_the_ceilings_and_relbenchs_error(finished: pd.DataFrame) -> None:

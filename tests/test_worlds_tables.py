@@ -16,7 +16,7 @@ from patron.tables.worlds.dirt import dirty as soil
 from patron.tables.worlds.purchases import campaign_days, gone
 from patron.tables.worlds.world import World, generate
 
-PRESETS = ("tiny", "shop", "no_signal", "cold", "seed_regime")
+PRESETS = ("tiny", "shop", "no_signal", "cold", "seed_regime", "regime")
 
 
 # The tables

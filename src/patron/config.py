@@ -101,8 +101,10 @@ class Config:
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class BenchmarkConfig(Config):
-    """An experiment whose table is kept: as `results/name.csv`, and in the README if that has its markers."""
+    """An experiment whose table is kept: as `results/name.csv`, and in the README if that has its markers. With
+    `controls` a GNN beside the reference is fitted twice more, on no graph and on another one, to the last test."""
 
+    controls: bool
     results: Path
     readme: Path | None
 

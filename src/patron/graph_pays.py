@@ -13,6 +13,7 @@ from patron.graph.build import GraphConfig
 from patron.graph.edges import Relation
 from patron.pipeline import Variant, compare, prepare
 from patron.reporting.graph_page import CONTRASTS, NET, OURS, REFERENCE
+from patron.reporting.verdict import CONTROLS
 from patron.variants import relations_with_edges
 
 
@@ -43,9 +44,10 @@ def _controls(config: GraphPaysConfig, relations: Sequence[Relation]) -> Iterato
         yield _on(replace(config.graph, relations=()), "mlp", config, control="no_edges", name=NET)
         for control, graph in _graphs(config.graph, relations):
             yield _on(graph, f"{NET}_{control}", config, control=control, name=NET)
-    if relations:  # the net of the verdict has its most telling control only
-        shuffled = replace(config.graph, shuffled=True)
-        yield _on(shuffled, f"{OURS}_shuffled", config, control="shuffled", name=OURS)
+    if relations:  # the net of the verdict has the two controls that it needs only
+        no_edges, shuffled = CONTROLS[OURS]
+        yield _on(replace(config.graph, relations=()), no_edges, config, control="no_edges", name=OURS)
+        yield _on(replace(config.graph, shuffled=True), shuffled, config, control="shuffled", name=OURS)
 
 
 def _graphs(graph: GraphConfig, relations: Sequence[Relation]) -> Iterator[tuple[str, GraphConfig]]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from patron.config import Config, dump
 from patron.estimators import EstimatorConfig, OracleConfig, StackConfig, fit, is_seeded
 from patron.estimators.oracle import TARGETS
+from patron.evaluation.answers import MEAN
 from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
 from patron.evaluation.metrics import SCALE, Metric, metrics_for
@@ -27,6 +28,7 @@ from patron.tables.sources import DataConfig, label, read
 from patron.tables.sources import truth as truth_of
 from patron.tables.validate import validate
 from patron.tables.worlds.truth import Truth
+from patron.task.level import levels, shift
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds, truth
 from patron.training.ranks import rank
@@ -59,6 +61,11 @@ class Experiment:
         """Whether the target is 1 or 0."""
         return self.folds[0].test.is_flag
 
+    def only_last_fold(self) -> "Experiment":
+        """The same with its last fold alone."""
+        last = self.folds[-1]
+        return replace(self, folds=(last,), truth=self.truth[self.truth["fold"] == last.name])
+
 
 def load_database(config: DataConfig) -> Database:
     """The validated tables. Raises UnreadableTables or InvalidTables; what was repaired or is odd goes to the log."""
@@ -84,7 +91,10 @@ def prepare(config: Config) -> Experiment:
         parts = tuple(folds(db, task=config.task, split=config.split))
         answers = [truth(db, fold=fold, task=config.task) for fold in parts]
     for fold, answer in zip(parts, answers, strict=True):
-        log.info("fold %s: %s", fold.name, _sizes(fold, answer))
+        log.info(
+            "fold %s: %s\nmean label (zeros) by cutoff: %s", fold.name, _sizes(fold, answer), _levels(fold, answer)
+        )
+    _warn_of_shift(parts)
     frames = [_answered(db, fold, answer) for fold, answer in zip(parts, answers, strict=True)]
     return Experiment(config, db, parts, pd.concat(frames, ignore_index=True), truth_of(config.data))
 
@@ -105,11 +115,13 @@ def run_all(config: Config) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Variant:
-    """An estimator of a configuration, under a name of its own in tables."""
+    """An estimator of a configuration, under a name of its own in tables; a `control` is fitted to the last fold alone,
+    at the first seed."""
 
     label: str
     config: Config
     estimator: str
+    control: bool = False
 
     @property
     def fitted(self) -> EstimatorConfig:
@@ -119,24 +131,46 @@ class Variant:
     @property
     def seeds(self) -> tuple[int, ...]:
         """Those of the configuration, or the first where another one changes nothing."""
-        return self.config.seeds if is_seeded(self.fitted) else self.config.seeds[:1]
+        return self.config.seeds if is_seeded(self.fitted) and not self.control else self.config.seeds[:1]
 
 
 def compare(
     experiment: Experiment, variants: Sequence[Variant], *, reference: str, pairs: Sequence[tuple[str, str]] = ()
 ) -> pd.DataFrame:
     """The long table of `evaluate` of all variants at their seeds, each under its label; rows
-    `<metric>_minus_<reference>` are paired, and so are those of the other `pairs` of labels that are there."""
-    # A stack comes last: it need not fit again what was fitted for its own row.
-    able = sorted(_able(experiment, variants), key=lambda variant: isinstance(variant.fitted, StackConfig))
+    `<metric>_minus_<reference>` are paired, and so are those of the other `pairs` of labels that are there. Controls
+    are compared with the others' last fold and first seed."""
+    # A stack comes last: it need not fit again what was fitted for its own row. Only controls come after it.
+    able = sorted(_able(experiment, variants), key=lambda one: (one.control, isinstance(one.fitted, StackConfig)))
     jobs = [(variant, seed) for variant in able for seed in variant.seeds]
     bar = tqdm(jobs, unit="run", dynamic_ncols=True, disable=rank() > 0 or not experiment.config.trainer.progress)
-    parts = []
+    parts, last = [], experiment.only_last_fold()
     for variant, seed in bar:
         bar.set_description(f"{variant.label} seed {seed}")
-        there = replace(experiment, config=variant.config)
+        there = replace(last if variant.control else experiment, config=variant.config)
         parts.append(run_one(there, name=variant.estimator, seed=seed).assign(estimator=variant.label))
-    return _judged(experiment, pd.concat(parts, ignore_index=True), reference=reference, pairs=pairs)
+    predictions = pd.concat(parts, ignore_index=True)
+    controls = [variant.label for variant in able if variant.control]
+    plain = predictions[~predictions["estimator"].isin(controls)]
+    results = _judged(experiment, plain, reference=reference, pairs=pairs)
+    if not controls:
+        return results
+    beside = _of_controls(last, predictions, controls, reference=reference, pairs=pairs)
+    once = beside["fold"] != MEAN  # over the folds there is no mean of what was fitted to one of several
+    return pd.concat([results, beside if len(experiment.folds) == 1 else beside[once]], ignore_index=True)
+
+
+def _of_controls(
+    last: Experiment, predictions: pd.DataFrame, controls: Sequence[str], *, reference: str,
+    pairs: Sequence[tuple[str, str]],
+) -> pd.DataFrame:  # fmt: skip
+    # What is to be said of the controls, and of the distance of the others to them: at one seed, of the last fold.
+    compared = {reference, *controls, *(ours for ours, against in pairs if against in controls)}
+    asked = predictions["estimator"].isin(compared) & (predictions["fold"] == last.folds[0].name)
+    asked &= predictions["seed"] == last.config.seeds[0]
+    rows = _judged(last, predictions[asked], reference=reference, pairs=pairs)
+    distance = rows["metric"].str.endswith(tuple(f"_minus_{control}" for control in controls))
+    return rows[rows["estimator"].isin(controls) | distance]
 
 
 def _able(experiment: Experiment, variants: Sequence[Variant]) -> Sequence[Variant]:
@@ -266,6 +300,30 @@ def _sizes(fold: Fold, answer: TaskTable) -> str:
         f"refit {len(fold.refit)} at {_cutoffs(fold.refit)}, test {len(answer)}, {zero:.0%} of their labels are 0; "
         f"labels floored at 0: {fold.refit.floored} in refit, {answer.floored} in test"
     )
+
+
+def _levels(fold: Fold, answer: TaskTable) -> str:
+    # Of all windows that may be learned from, with what each cutoff is for.
+    roles: dict[Any, str] = {
+        **dict.fromkeys(fold.val.cutoffs, "validation"),
+        **dict.fromkeys(fold.train.cutoffs, "train"),
+    }
+    said: dict[str, list[str]] = {}
+    for cutoff, row in levels(fold.refit).iterrows():
+        said.setdefault(roles.get(cutoff, "refit alone"), []).append(_level(cutoff, row))
+    said["test"] = [_level(cutoff, row) for cutoff, row in levels(answer).iterrows()]
+    return "; ".join(f"{role} {', '.join(ones)}" for role, ones in said.items())
+
+
+def _level(cutoff: Any, row: pd.Series) -> str:
+    return f"{cutoff} {row['mean']:,.4g} ({row['zeros']:.1%})"
+
+
+def _warn_of_shift(parts: Sequence[Fold]) -> None:
+    # Once, of the latest fold that has it: the others are of the same months.
+    said = [f"fold {fold.name}: {text}" for fold in parts if (text := shift(fold.refit))]
+    if said:
+        log.warning("%s", said[-1])
 
 
 def _cutoffs(rows: TaskTable) -> str:

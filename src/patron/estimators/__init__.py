@@ -9,7 +9,14 @@ from patron.estimators.boosted_gnn import BoostedGNN, BoostedGNNConfig
 from patron.estimators.btyd import BTYD, BTYDConfig
 from patron.estimators.components import build_component
 from patron.estimators.gnn import GNN, GNNConfig
-from patron.estimators.heuristics import LastWindow, LastWindowConfig, Zero, ZeroConfig
+from patron.estimators.heuristics import (
+    Frequency,
+    FrequencyConfig,
+    LastWindow,
+    LastWindowConfig,
+    Zero,
+    ZeroConfig,
+)
 from patron.estimators.lightgbm import LightGBM, LightGBMConfig
 from patron.estimators.once import fitted
 from patron.estimators.oracle import Oracle, OracleConfig
@@ -27,6 +34,8 @@ __all__ = [
     "BoostedGNNConfig",
     "Estimator",
     "EstimatorConfig",
+    "Frequency",
+    "FrequencyConfig",
     "GNNConfig",
     "LastWindow",
     "LastWindowConfig",
@@ -44,7 +53,7 @@ __all__ = [
     "is_seeded",
 ]  # fmt: skip
 
-Plain = ZeroConfig | LastWindowConfig | RFMConfig | OracleConfig
+Plain = ZeroConfig | LastWindowConfig | FrequencyConfig | RFMConfig | OracleConfig
 EstimatorConfig = Annotated[
     Plain | BTYDConfig | LightGBMConfig | GNNConfig | BoostedGNNConfig | StackConfig,
     Field(discriminator="name"),
@@ -58,6 +67,8 @@ def build(config: EstimatorConfig, setting: Setting) -> Estimator:
             return Zero()
         case LastWindowConfig():
             return LastWindow(setting)
+        case FrequencyConfig():
+            return Frequency(config, setting)
         case RFMConfig():
             return RFM(config, setting)
         case OracleConfig():

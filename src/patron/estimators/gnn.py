@@ -139,9 +139,10 @@ class GNN(Stored):
         start = self._start(db, rows=train)
         tuned = self._tune(db, start=start, train=train, val=val)
         out = in_order(val.table, outputs(tuned.model, self._shots(db, rows=val, of=start)))
-        warn_if_collapsed(tuned.model, out)
         release()  # Lightning's trainer and module point at each other, and would keep the snapshots of tuning
         self.trained = self._refit(db, rows=refit, steps=tuned.steps)
+        # Of the net that predicts: the one that was tuned may have met other labels.
+        warn_if_collapsed(self.trained.model, outputs(self.trained.model, self._shots(db, rows=val, of=self.trained)))
         return self.calibrate(db, out, val, head=tuned.model.head, refit=refit.table)
 
     def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any, refit: TaskTable) -> Self:

@@ -1,11 +1,11 @@
-"""The two baselines that cost nothing: nobody buys again, and everybody goes on as in the last window (field note
-11)."""
+"""The baselines that cost nothing: nobody buys again, everybody goes on as in the last window (field note 11), and
+whoever ordered most will be worth most."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.estimators.base import Setting, Stored, expectations
@@ -22,6 +22,14 @@ class ZeroConfig:
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class LastWindowConfig:
     name: Literal["last_window"]
+
+
+@config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FrequencyConfig:
+    """`cells` is the number of parts of the customers, by their orders, that have a prediction each."""
+
+    name: Literal["frequency"]
+    cells: Annotated[int, Field(gt=0)]
 
 
 class Zero(Stored):
@@ -57,3 +65,35 @@ class LastWindow(Stored):
         window = min(self.spec.windows, key=lambda w: abs(w - days))
         features = design(db, rows=rows, spec=self.spec, groups=("windows",))
         return expectations(rows, mean=features[f"net_{window}d"].clip(lower=0).to_numpy())
+
+
+class Frequency(Stored):
+    """Ranks by the number of orders so far; predicts the mean and the median label of the refit rows in the same part
+    of the customers by it.
+
+    The parts are of all customers at the cutoff, since numbers of orders grow with the length of a history. A flag that
+    is rarer among those with more orders, as churn is, is ranked the other way round.
+    """
+
+    def __init__(self, config: FrequencyConfig, setting: Setting) -> None:
+        self.config, self.setting = config, setting
+
+    def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
+        self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
+        rows = self._orders(db, refit).assign(label=refit.label)
+        self.falls = refit.is_flag and rows["orders"].corr(rows["label"], method="spearman") < 0
+        by_cell = rows.groupby("cell")["label"].agg(["mean", "median"])
+        self.by_cell = by_cell.reindex(range(1, self.config.cells + 1)).interpolate(limit_direction="both")
+        return self
+
+    def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
+        orders = self._orders(db, rows)
+        said, rank = self.by_cell.loc[orders["cell"]], orders["orders"].to_numpy(dtype=np.float64)
+        rank = -rank if self.falls else rank
+        return expectations(rows, mean=said["mean"].to_numpy(), median=said["median"].to_numpy(), rank=rank)
+
+    def _orders(self, db: Database, rows: TaskTable) -> pd.DataFrame:
+        """`orders` and `cell` of each row: 1 for the fewest orders, or none."""
+        features = design(db, rows=rows, spec=self.spec, groups=("rfm", "percentiles"))
+        part = self.config.cells * features["orders_percentile"].fillna(0.0) - 1e-9
+        return features[["orders"]].assign(cell=np.ceil(part).clip(1, self.config.cells).astype(int))

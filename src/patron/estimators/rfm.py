@@ -1,5 +1,10 @@
-"""Recency, frequency, monetary value: the marketer's quintile cells, with the mean label of each cell. Hughes 1994."""
+"""Recency, frequency, monetary value: customers in cells of all three, with what became of each cell. Hughes 1994.
 
+It is the floor of every share of gain, so it is a fair one: the marketer's fifths are refined to tenths as far as there
+are rows for it, and where one of the three columns alone ranks the validation rows better than the cells, it ranks.
+"""
+
+import logging
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -8,26 +13,30 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.estimators.base import Setting, Stored, expectations
+from patron.estimators.choose import rank_losses
 from patron.features.asof import FeatureSpec, design, specify
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable
 
-_SCORES = {"R": "recency_percentile", "F": "orders_percentile", "M": "spend_pace_percentile"}
+log = logging.getLogger("patron")
+_PERCENTILES = {"recency": "recency_percentile", "frequency": "orders_percentile", "monetary": "spend_pace_percentile"}
+CELLS = "cells"
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class RFMConfig:
-    """`prior` is the number of rows of the cell's neighbourhood (same R + F + M) that each cell is shrunk by."""
+    """`prior` is the number of rows of the coarser cell that each cell is shrunk by."""
 
     name: Literal["rfm"]
     prior: Annotated[float, Field(ge=0)]
 
 
 class RFM(Stored):
-    """Scores of 1 to 5 for R, F and M among all customers at the cutoff; a cell predicts the mean label of its
-    training rows.
+    """A cell of R, F and M among all customers at the cutoff predicts the mean and the median label of its refit rows,
+    and their mean rank.
 
-    The mean is shrunk towards that of all cells with the same R + F + M, so that small and empty cells have one too.
+    Tenths are shrunk towards their fifths, and those towards all cells with the same R + F + M, so that small and empty
+    cells have values too. `ranks_by` is `cells`, or the column whose Spearman on the validation rows is above theirs.
     """
 
     def __init__(self, config: RFMConfig, setting: Setting) -> None:
@@ -35,28 +44,72 @@ class RFM(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        cells = self._cells(db, refit).assign(label=refit.label)
-        by_sum = (
-            cells.groupby("sum")["label"]
-            .agg(["mean", "median"])
-            .reindex(range(3, 16))
-            .interpolate(limit_direction="both")
+        known, asked = self._columns(db, train), self._columns(db, val)
+        # Churn is rarer among better customers: of a flag the train rows say which way a column points.
+        self.falls = {name: train.is_flag and _spearman(train.label, known[name]) < 0 for name in _PERCENTILES}
+        cells = _said(_cells(known, train, prior=self.config.prior), asked)["rank"]
+        found = {CELLS: _spearman(val.label, cells)} | {
+            name: _spearman(val.label, self._signed(asked, name)) for name in _PERCENTILES
+        }
+        self.ranks_by = max(found, key=lambda name: found[name])
+        log.info(
+            "rfm ranks by %s: Spearman on validation %s", self.ranks_by, {k: round(v, 3) for k, v in found.items()}
         )
-        by_cell = cells.groupby("cell")["label"].agg(["mean", "median", "size"]).reindex(range(555 + 1))
-        weight = by_cell["size"].fillna(0) / (by_cell["size"].fillna(0) + self.config.prior).clip(lower=1e-9)
-        near = by_sum.reindex([sum(int(digit) for digit in str(cell)) for cell in by_cell.index]).set_axis(
-            by_cell.index
-        )
-        self.table = near.mul(1 - weight, axis=0).fillna(0) + by_cell[["mean", "median"]].fillna(0).mul(weight, axis=0)
+        self.cells = _cells(self._columns(db, refit), refit, prior=self.config.prior)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        cell = self.table.loc[self._cells(db, rows)["cell"]]
-        return expectations(rows, mean=cell["mean"].to_numpy(), median=cell["median"].to_numpy())
+        columns = self._columns(db, rows)
+        said = _said(self.cells, columns)
+        rank = said["rank"].to_numpy() if self.ranks_by == CELLS else self._signed(columns, self.ranks_by)
+        return expectations(rows, mean=said["mean"].to_numpy(), median=said["median"].to_numpy(), rank=rank)
 
-    def _cells(self, db: Database, rows: TaskTable) -> pd.DataFrame:
+    def _columns(self, db: Database, rows: TaskTable) -> pd.DataFrame:
+        """The percentiles of each row's F and M among all customers at its cutoff, and minus that of its recency, so
+        that more is better: [n, 3]."""
         features = design(db, rows=rows, spec=self.spec, groups=("percentiles",))
-        percentile = features[list(_SCORES.values())].fillna({"recency_percentile": 1.0}).fillna(0.0)
-        frame = (5 * percentile).apply(np.ceil).clip(1, 5).astype(int).set_axis(list(_SCORES), axis=1)
-        frame["R"] = 6 - frame["R"]  # the most recent fifth scores 5, who never ordered 1
-        return pd.DataFrame({"cell": 100 * frame["R"] + 10 * frame["F"] + frame["M"], "sum": frame.sum(axis=1)})
+        percentile = features[list(_PERCENTILES.values())].set_axis(list(_PERCENTILES), axis=1)
+        percentile = percentile.fillna({"recency": 1.0}).fillna(0.0)  # who never ordered is the worst of all
+        return percentile.assign(recency=-percentile["recency"])
+
+    def _signed(self, columns: pd.DataFrame, name: str) -> np.ndarray:
+        return columns[name].to_numpy() * (-1 if self.falls[name] else 1)
+
+
+def _keys(columns: pd.DataFrame) -> list[pd.Series]:
+    """The cells of each row from coarse to fine: R + F + M by fifths, the fifths, and the tenths."""
+    tenth = (10 * columns.abs() - 1e-9).apply(np.ceil).clip(1, 10).astype(int).set_axis(list("RFM"), axis=1)
+    tenth["R"] = 11 - tenth["R"]  # the most recent tenth scores 10, who never ordered 1
+    fifth = (tenth + 1) // 2
+    codes = (100 * fifth["R"] + 10 * fifth["F"] + fifth["M"], 10_000 * tenth["R"] + 100 * tenth["F"] + tenth["M"])
+    return [fifth.sum(axis=1), *codes]
+
+
+def _cells(columns: pd.DataFrame, rows: TaskTable, *, prior: float) -> list[pd.DataFrame]:
+    """`mean`, `median` and `rank` of the cells that have rows, each shrunk towards the coarser one, from coarse to
+    fine; of sums without a row, what lies between their neighbours."""
+    coarsest, *finer = _keys(columns)
+    outcomes = pd.DataFrame({"mean": rows.label, "median": rows.label, "rank": rows.percentile})
+    how = {"mean": "mean", "median": "median", "rank": "mean"}
+    tables = [outcomes.groupby(coarsest).agg(how).reindex(range(3, 16)).interpolate(limit_direction="both")]
+    near = tables[0].loc[coarsest].reset_index(drop=True)
+    for key in finer:
+        size = key.groupby(key).size()
+        weight = size / (size + prior)
+        table = outcomes.groupby(key).agg(how).mul(weight, axis=0) + near.groupby(key).first().mul(1 - weight, axis=0)
+        tables.append(table)
+        near = table.loc[key].reset_index(drop=True)
+    return tables
+
+
+def _said(tables: list[pd.DataFrame], columns: pd.DataFrame) -> pd.DataFrame:
+    """`mean`, `median` and `rank` of each row by the finest cell that has rows."""
+    keys = _keys(columns)
+    said = tables[0].loc[keys[0]].reset_index(drop=True)
+    for table, key in zip(tables[1:], keys[1:], strict=True):
+        said = table.reindex(key).reset_index(drop=True).fillna(said)
+    return said
+
+
+def _spearman(y: np.ndarray, score: "np.ndarray | pd.Series") -> float:
+    return -float(rank_losses(y, np.asarray(score)).mean())

@@ -18,7 +18,8 @@ from patron.evaluation.curves import Gains, gains
 from patron.evaluation.metrics import FLAG_METRICS
 from patron.evaluation.scores import DECILES
 from patron.files import whole_file
-from patron.reporting.tables import MAIN, formatter, headline, ordered, printed
+from patron.reporting.rows import formatter, headline, printed
+from patron.reporting.tables import MAIN, ordered
 
 ACTUAL, PREDICTED, FAINT = "#BBC4CC", "#D55E00", "#8A8F94"
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

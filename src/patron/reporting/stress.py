@@ -12,7 +12,8 @@ from rich.table import Table
 
 from patron.evaluation.scores import DECILES
 from patron.reporting.plots import PALETTE, dress
-from patron.reporting.tables import formatter, headline, ordered, printed
+from patron.reporting.rows import formatter, headline, printed
+from patron.reporting.tables import ordered
 
 COVERAGE, BIAS = "coverage80", "bias"
 SHOWN = {

@@ -6,7 +6,7 @@ Of several tests in time the table is of the last, and a small one beside it of 
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -14,26 +14,32 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from patron.evaluation.answers import ALL, MEAN
+from patron.evaluation.answers import MEAN
 from patron.evaluation.evaluate import ATTAINED, CEILING, GAIN, RELIABILITY
 from patron.evaluation.metrics import FLAG_METRICS
 from patron.files import whole_file, write_text
+from patron.reporting.marks import marks, marks_said
+from patron.reporting.rows import (
+    ORACLES,
+    between,
+    bracketed,
+    formatter,
+    has,
+    headline,
+    plain,
+    printed,
+    signed,
+    tests_of,
+    value_of,
+)
+from patron.reporting.verdict import CONTROLS, verdict
 
-ORACLES = ("oracle_past", "oracle")  # they know the truth of a made-up world, so none of them is ever the best
 ORDER = (
-    "zero", "last_window", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop", "mlp",
-    "gnn_purchases_only", "gnn_no_co_shoppers", "gnn_shuffled", "gnn", "boosted_gnn_shuffled", "boosted_gnn", "stack",
-    *ORACLES,
+    "zero", "last_window", "frequency", "rfm", "btyd", "lightgbm_rfm", "lightgbm_flat", "lightgbm", "lightgbm_twohop",
+    "mlp", "gnn_purchases_only", "gnn_no_co_shoppers", "gnn_shuffled", "gnn", "boosted_mlp", "boosted_gnn_shuffled",
+    "boosted_gnn", "stack", *ORACLES,
 )  # fmt: skip
 MAIN = ("rfm", "btyd", "lightgbm", "gnn", "stack", "oracle")  # of which curves are drawn and means are said
-PRINTED = {
-    "zero": "zero", "rfm": "RFM", "btyd": "BTYD", "lightgbm": "LightGBM", "gnn": "GNN",
-    "lightgbm_flat": "LightGBM, flat table", "lightgbm_twohop": "LightGBM + two hops",
-    "gnn_co_shoppers": "GNN, co-shoppers alone", "mlp": "MLP, no graph", "gnn_shuffled": "GNN, edges shuffled",
-    "gnn_no_co_shoppers": "GNN, no co-shoppers", "gnn_purchases_only": "GNN, purchases only",
-    "boosted_gnn": "boosted GNN", "stack": "stack", "boosted_gnn_shuffled": "boosted GNN, edges shuffled",
-    "oracle": "oracle", "oracle_past": "oracle that knows the past",
-}  # fmt: skip
 SPLITS = {
     "temporal": "temporal: trained on the past, tested on the future",
     "customers": "customers: customers held out at one cutoff; not a test of time",
@@ -62,6 +68,7 @@ _ORACLES_SAID = {
 }  # fmt: skip
 _WITH_INTERVAL = ("spearman", "nmae")  # the others would make the table too wide to read
 _DIFFERENCE = "spearman_minus_"
+_UNSHOWN = {_DIFFERENCE + control for controls in CONTROLS.values() for control in controls}  # the verdict says them
 _WIDE = 145  # columns of a terminal that all metrics need
 _NARROW = ("spearman", "nmae", "bias", "capture10", "roc_auc", "brier", ATTAINED)
 _HEADLINE = tuple(HEADERS[metric] for metric in _NARROW)
@@ -70,29 +77,6 @@ _HEADLINE = tuple(HEADERS[metric] for metric in _NARROW)
 def ordered(estimators: Iterable[str]) -> list[str]:
     """The names from the simplest baseline to the graph, then any others by name."""
     return sorted(set(estimators), key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name))
-
-
-def printed(estimator: str) -> str:
-    """An estimator's name in running text."""
-    return PRINTED.get(estimator, estimator)
-
-
-def tests_of(results: pd.DataFrame) -> list[str]:
-    """The folds that are tests of their own, in order of time: those of a temporal split with several. Held-out parts
-    of the customers are one test together, whatever their number."""
-    folds = sorted(set(results["fold"]) - {MEAN})
-    return folds if len(folds) > 1 and set(results["split"]) == {"temporal"} else []
-
-
-def headline(results: pd.DataFrame, *, fold: str | None = None) -> pd.DataFrame:
-    """The rows over all seeds and customers, of one fold or `mean`; without a name, of the last test, or of the mean
-    where there is only one. Raises ValueError unless they are of one data, task and split."""
-    fold = fold or [MEAN, *tests_of(results)][-1]
-    rows = results[(results["fold"] == fold) & (results["seed"] == MEAN) & (results["slice"] == ALL)]
-    experiments = rows[["data", "task", "split"]].drop_duplicates()
-    if len(experiments) != 1:
-        raise ValueError(f"a table is of one data, task and split; these results hold {experiments.to_dict('records')}")
-    return rows
 
 
 def comparison(results: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +97,7 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
 def markdown(results: pd.DataFrame) -> str:
     """A GitHub table of `value [lo, hi] ± SD over seeds`, the best of each column in bold, and its small print; then,
     of several tests, a table of Spearman in each and of the means."""
-    cells, best = cells_of(comparison(results))
+    cells, best = cells_of(comparison(results), signs=marks(headline(results)))
     lines = [*_grid(cells.where(~best, "**" + cells + "**")), "", *_small_print(results), ""]
     tests = tests_of(results)
     if tests:
@@ -131,7 +115,7 @@ def console(results: pd.DataFrame, *, width: int = 160) -> Table:
 
     A narrow terminal gets the headline columns only; all are in the long table.
     """
-    cells, best = cells_of(comparison(results))
+    cells, best = cells_of(comparison(results), signs=marks(headline(results)))
     if width < _WIDE:
         kept = [name for name in cells.columns if name in _HEADLINE or name.startswith("Δ")]
         cells, best = cells[kept], best[kept]
@@ -156,34 +140,9 @@ def differences(rows: pd.DataFrame, *, title: str, column: str = "graph_signal")
         table.add_column(header, justify="left" if header == "estimator" else "right")
     for row in rows.sort_values([*keys[:-1], "value"]).to_dict("records"):
         style = "bold" if row["lo"] > 0 or row["hi"] < 0 else ""
-        cells = [*(str(row[key]) for key in keys), _signed(row["value"]), _between(row["lo"], row["hi"], _signed)]
+        cells = [*(str(row[key]) for key in keys), signed(row["value"]), between(row["lo"], row["hi"], signed)]
         table.add_row(*cells, style=style)
     return table
-
-
-def verdict(results: pd.DataFrame, *, ours: str = "gnn", reference: str = "lightgbm") -> str:
-    """Whether the graph pays, from the paired difference in Spearman of the last test, and what it is over all tests if
-    there are several; "" if there is none."""
-    rows, tests = headline(results), tests_of(results)
-    asked = (ours, f"spearman_minus_{reference}")
-    if not _has(rows, *asked):
-        return ""
-    value, lo, hi = _found(rows, *asked)
-    numbers = bracketed(value, lo, hi)
-    mean = bracketed(*_found(headline(results, fold=MEAN), *asked)) if tests else ""
-    said = f"{printed(ours)} minus {printed(reference)}: {numbers} Spearman{seeds_said(rows, ours)}: {_judged(lo, hi)}."
-    return said + f" Mean over the {len(tests)} tests: {mean}." * bool(tests)
-
-
-def formatter(metric: str) -> Callable[[float], str]:
-    """How a value of the metric is printed: money in four digits, shares in per cent, differences with a sign."""
-    if metric in ("mae", "rmse"):
-        return _money
-    if metric == "bias":
-        return lambda value: f"{_signed(100 * value, digits=1)} %"
-    if metric in ("capture10", "decile_mape", ATTAINED, GAIN) or metric.startswith("coverage"):
-        return lambda value: f"{100 * value:.1f} %".replace("-", "−")
-    return _plain if metric in FLAG_METRICS else _signed
 
 
 def write_between_markers(path: Path, *, key: str, text: str) -> None:
@@ -233,9 +192,9 @@ def _by_test(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _said(rows: pd.DataFrame, estimator: str, metric: str) -> str:
-    if not _has(rows, estimator, metric):
+    if not has(rows, estimator, metric):
         return "–"
-    value, lo, hi = _found(rows, estimator, metric)
+    value, lo, hi = value_of(rows, estimator, metric)
     return bracketed(value, lo, hi, show=formatter(metric))
 
 
@@ -245,18 +204,9 @@ def _means_said(results: pd.DataFrame) -> list[str]:
     if not tests:
         return []
     rows = headline(results, fold=MEAN)
-    names = [name for name in MAIN if _has(rows, name, "spearman")]
-    said = [f"{printed(name)} {_plain(_found(rows, name, 'spearman')[0])}" for name in names]
+    names = [name for name in MAIN if has(rows, name, "spearman")]
+    said = [f"{printed(name)} {plain(value_of(rows, name, 'spearman')[0])}" for name in names]
     return [f"Mean Spearman over the {len(tests)} tests {', '.join(tests)}: {', '.join(said)}."] if said else []
-
-
-def _has(rows: pd.DataFrame, estimator: str, metric: str) -> bool:
-    return bool(((rows["estimator"] == estimator) & (rows["metric"] == metric)).any())
-
-
-def _found(rows: pd.DataFrame, estimator: str, metric: str) -> tuple[float, float, float]:
-    row = rows[(rows["estimator"] == estimator) & (rows["metric"] == metric)].iloc[0]
-    return float(row["value"]), float(row["lo"]), float(row["hi"])
 
 
 def _header(metric: str) -> str:
@@ -267,15 +217,20 @@ def _shown(columns: Iterable[str]) -> list[str]:
     """The metrics among the columns, in printed order; the difference to the reference last."""
     present = list(columns)
     differences = [name for name in present if name.startswith(_DIFFERENCE) and not name.endswith(("_lo", "_hi"))]
+    differences = [name for name in differences if name not in _UNSHOWN]
     return [metric for metric in HEADERS if metric in present] + differences
 
 
-def cells_of(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The printed cells, a row an estimator, and whether each is the best of its column (never for a difference)."""
+def cells_of(table: pd.DataFrame, *, signs: Mapping[tuple[str, str], str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The printed cells, a row an estimator, each with its sign by estimator and metric, and whether each is the best
+    of its column (never for a difference)."""
     frame = table.set_index("estimator")
     cells, best = pd.DataFrame(index=frame.index), pd.DataFrame(index=frame.index)
     for metric in _shown(frame.columns):
-        cells[_header(metric)] = [_cell(row, metric) for _, row in frame.iterrows()]
+        cells[_header(metric)] = [
+            " ".join(filter(None, [_cell(row, metric), signs.get((str(name), metric), "")]))
+            for name, row in frame.iterrows()
+        ]
         best[_header(metric)] = _is_best(frame[metric], metric)
     return cells, best
 
@@ -284,10 +239,10 @@ def _cell(row: pd.Series, metric: str) -> str:
     if math.isnan(row[metric]):
         return "–"
     show = formatter(metric)
-    between = _between(row.get(f"{metric}_lo", math.nan), row.get(f"{metric}_hi", math.nan), show)
+    bracket = between(row.get(f"{metric}_lo", math.nan), row.get(f"{metric}_hi", math.nan), show)
     sd = row.get(f"{metric}_sd", math.nan) if metric in _WITH_INTERVAL else math.nan
     spread = "" if math.isnan(sd) else f"± {show(sd)}"
-    return " ".join(part for part in (show(row[metric]), between, spread) if part)
+    return " ".join(part for part in (show(row[metric]), bracket, spread) if part)
 
 
 def _two_lines(cell: str) -> str:
@@ -305,46 +260,6 @@ def _is_best(values: pd.Series, metric: str) -> pd.Series:
     return (shortfall == shortfall.min()).reindex(values.index, fill_value=False)
 
 
-def _plain(value: float) -> str:
-    return f"{value:.3f}".replace("-", "−")
-
-
-def _signed(value: float, *, digits: int = 3) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def _money(value: float) -> str:
-    """Four significant digits, and never fewer than the whole units."""
-    magnitude = math.floor(math.log10(abs(value))) if value else 0
-    return f"{value:,.{max(0, 3 - magnitude)}f}"
-
-
-def bracketed(value: float, lo: float, hi: float, *, show: Callable[[float], str] | None = None) -> str:
-    """A value and its interval, signed unless `show` says otherwise; the value alone where there is no interval."""
-    show = show or _signed
-    return f"{show(value)} {_between(lo, hi, show)}".strip()
-
-
-def _between(lo: float, hi: float, show: Callable[[float], str]) -> str:
-    return "" if math.isnan(lo) else f"[{show(lo)}, {show(hi)}]"
-
-
-def _judged(lo: float, hi: float) -> str:
-    if math.isnan(lo):
-        return "without an interval there is no verdict"
-    if lo > 0:
-        return "the graph pays here"
-    if hi < 0:
-        return "the graph does not pay here"
-    return "the two cannot be told apart, so nothing here shows that the graph pays"
-
-
-def seeds_said(rows: pd.DataFrame, estimator: str) -> str:
-    """The interval is over customers only, so the spread over seeds is said beside it."""
-    spread = rows[(rows["estimator"] == estimator) & (rows["metric"] == "spearman_seed_sd")]["value"]
-    return " (one seed)" if spread.empty else f" (SD over seeds {_plain(spread.iloc[0])})"
-
-
 def _small_print(results: pd.DataFrame) -> list[str]:
     said = verdict(results)
     return [*small_print(results), *([said] if said else [])]
@@ -358,6 +273,7 @@ def small_print(results: pd.DataFrame) -> list[str]:
         f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.{several}",
         f"n = {rows['n'].max():,} rows of customer and cutoff.{_ceilings_said(rows)}",
         "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
+        " ".join(marks_said(rows)),
         " ".join([*_oracles_said(rows), *_gain_said(rows)]),
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
     ]
@@ -369,8 +285,8 @@ def _ceilings_said(rows: pd.DataFrame) -> str:
         CEILING: "Zeros among the labels cap Spearman at",
         RELIABILITY: "split-half reliability of the labels puts a perfect predictor at about",
     }
-    known = [metric for metric in said if _has(rows, "ceiling", metric)]
-    parts = "; ".join(f"{said[metric]} {_plain(_found(rows, 'ceiling', metric)[0])}" for metric in known)
+    known = [metric for metric in said if has(rows, "ceiling", metric)]
+    parts = "; ".join(f"{said[metric]} {plain(value_of(rows, 'ceiling', metric)[0])}" for metric in known)
     return f" {parts[0].upper()}{parts[1:]}." if parts else ""
 
 

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.config import Config, load
-from patron.estimators import BTYD, GNN, RFM, BoostedGNN, Estimator, LastWindow, LightGBM, Stack, Zero
+from patron.estimators import BTYD, GNN, RFM, BoostedGNN, Estimator, Frequency, LastWindow, LightGBM, Stack, Zero
 from patron.estimators.base import QUANTILES
 from patron.files import lock, whole_file, whole_folder
 from patron.pipeline import load_database
@@ -77,8 +77,8 @@ def score(config: ScoreConfig) -> Written:
 
 def _load(name: str, run: Path) -> Estimator:
     kinds: Mapping[str, type[Estimator]] = {
-        "zero": Zero, "last_window": LastWindow, "rfm": RFM, "btyd": BTYD, "lightgbm": LightGBM, "gnn": GNN,
-        "boosted_gnn": BoostedGNN, "stack": Stack,
+        "zero": Zero, "last_window": LastWindow, "frequency": Frequency, "rfm": RFM, "btyd": BTYD,
+        "lightgbm": LightGBM, "gnn": GNN, "boosted_gnn": BoostedGNN, "stack": Stack,
     }  # fmt: skip
     return kinds[name].load(run)
 

@@ -27,6 +27,17 @@ class ArrivalConfig:
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class RelaunchConfig:
+    """Customers of another kind: the share `share` of all comes from day `day` on, evenly and through a channel of
+    their own, the others before it. They order at `rate` times the pace of others, and for `value` times as much."""
+
+    day: Count
+    share: Share
+    rate: Positive
+    value: Positive
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PurchaseConfig:
     """How a customer buys and stops buying. Schmittlein, Morrison & Colombo 1987; Fader & Hardie 2013 for the values.
 
@@ -114,6 +125,7 @@ class WorldConfig:
     seed: Annotated[int, Field(ge=0)]
     customers: Count
     arrivals: ArrivalConfig
+    relaunch: RelaunchConfig | None
     purchases: PurchaseConfig
     communities: CommunityConfig
     catalogue: CatalogueConfig

@@ -55,7 +55,7 @@ def draw_customers(config: WorldConfig) -> Customers:
         config=config,
         customer_id=np.arange(n),
         community=rng.permutation(np.arange(n) % config.communities.number),
-        arrives=_arrivals(rng, n, days=config.calendar.days, growth=config.arrivals.growth),
+        arrives=_arrivals(rng, config),
         effects=draw_effects(config),
     )
 
@@ -90,10 +90,20 @@ def _standard(effects: np.ndarray) -> np.ndarray:
     return (effects - effects.mean()) / max(effects.std(), 1e-12)
 
 
-def _arrivals(rng: np.random.Generator, n: int, *, days: int, growth: float) -> np.ndarray:
+def _arrivals(rng: np.random.Generator, config: WorldConfig) -> np.ndarray:
     # Density proportional to growth ** (t / days), by its inverse distribution.
-    u = rng.random(n)
-    return days * (u if growth == 1 else np.log1p(u * (growth - 1)) / np.log(growth))
+    n, growth, relaunch = config.customers, config.arrivals.growth, config.relaunch
+    u, days = rng.random(n), config.calendar.days if relaunch is None else relaunch.day
+    arrives = days * (u if growth == 1 else np.log1p(u * (growth - 1)) / np.log(growth))
+    if relaunch is None:
+        return arrives
+    later = np.random.default_rng([config.seed, 7])
+    return np.where(later.random(n) < relaunch.share, later.uniform(relaunch.day, config.calendar.days, n), arrives)
+
+
+def relaunched(customers: Customers, config: WorldConfig) -> np.ndarray:
+    """Whether a customer came with the relaunch: [n]."""
+    return customers.arrives >= (np.inf if config.relaunch is None else config.relaunch.day)
 
 
 def _inverse_gamma(rng: np.random.Generator, n: int, *, spread: float) -> np.ndarray:

@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 from patron.tables.worlds.blocks import Block, instants, midnights, numbered, words
 from patron.tables.worlds.config import WorldConfig
 from patron.tables.worlds.events import FORESHADOW_DAYS
-from patron.tables.worlds.latent import Customers
+from patron.tables.worlds.latent import Customers, relaunched
 from patron.tables.worlds.purchases import campaign_days
 
 CHANNELS = ("search", "store", "friend", "advertisement")
+RELAUNCH = "marketplace"  # the channel of those who came with a relaunch, and of nobody else
 REGIONS = ("north", "east", "south", "west", "capital")
 AGES = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 NAMES = (
@@ -37,10 +38,11 @@ def customers_table(rng: np.random.Generator, customers: Customers, *, config: W
     n, key = len(customers), pa.array(customers.customer_id)
     name = words(NAMES, rng.integers(0, len(NAMES), n))
     phone = pa.array(1_000_000_000 + customers.customer_id * 7_919_381 % 999_999_937)  # unlike any prefix of the world
+    channel = np.where(relaunched(customers, config), len(CHANNELS), rng.integers(0, len(CHANNELS), n))
     return pa.table({
         "customer_id": key,
         "registration_date": midnights(customers.arrives, config.calendar),
-        "channel": words(CHANNELS, rng.integers(0, len(CHANNELS), n)),
+        "channel": words((*CHANNELS, RELAUNCH), channel),
         "geo": words(REGIONS, rng.integers(0, len(REGIONS), n)),
         "age_band": words(AGES, rng.integers(0, len(AGES), n)),
         "household_size": 1 + rng.poisson(1.3, n),

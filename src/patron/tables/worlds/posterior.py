@@ -115,7 +115,8 @@ def _conditioned(drawn: Customers, past: Past, *, now: float, truth: Truth) -> t
     total = total + past.signs.log_likelihood(drawn, now=now, config=config)
     total += xlogy(orders.number(who, drawn.leaves, now), config.purchases.leaving_rate)
     bought, could = np.zeros(len(drawn)), np.zeros(len(drawn))  # orders, and how many there would be at a rate of 1
-    values, worth = past.begun[who].astype(np.float64), past.first_value[who].copy()  # in values at a level of 0
+    values = past.begun[who].astype(np.float64)
+    worth = past.first_value[who] / value_at(unit, day=-np.inf, config=config)  # in values at a level of 0
     turn = np.clip(matures, 0, now)
     for since, until, phase in ((drawn.arrives, turn, -np.inf), (turn, np.full(len(drawn), now), np.inf)):
         rate, value = rate_at(unit, day=phase, config=config), value_at(unit, day=phase, config=config)

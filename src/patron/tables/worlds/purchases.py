@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from patron.tables.worlds.config import CalendarConfig, WorldConfig
-from patron.tables.worlds.latent import CAMPAIGN_DAYS, PERIOD, RESPONSE_DAYS, Catalogue, Customers
+from patron.tables.worlds.latent import CAMPAIGN_DAYS, PERIOD, RESPONSE_DAYS, Catalogue, Customers, relaunched
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,19 @@ def rate_at(customers: Customers, *, day: np.ndarray | float, config: WorldConfi
     mature = day >= customers.arrives + config.purchases.trial_days
     purchases, level = config.purchases, config.communities.rate_effect * customers.level
     trial = np.where(customers.cold, 0.0, purchases.trial_rate)
-    return customers.rate * np.where(mature, purchases.rate * np.exp(level), trial) / 365
+    rate = customers.rate * np.where(mature, purchases.rate * np.exp(level), trial) / 365
+    if config.relaunch is None:
+        return rate
+    return rate * np.where(relaunched(customers, config), config.relaunch.rate, 1.0)
 
 
 def value_at(customers: Customers, *, day: np.ndarray | float, config: WorldConfig) -> np.ndarray:
     """The mean value of an order, before discount: [n]."""
     mature = day >= customers.arrives + config.purchases.trial_days
-    return customers.value * np.where(mature, np.exp(config.communities.value_effect * customers.level), 1.0)
+    value = customers.value * np.where(mature, np.exp(config.communities.value_effect * customers.level), 1.0)
+    if config.relaunch is None:
+        return value
+    return value * np.where(relaunched(customers, config), config.relaunch.value, 1.0)
 
 
 def draw_touches(rng: np.random.Generator, customers: Customers, *, config: WorldConfig) -> Touches:
