@@ -28,7 +28,7 @@ from patron.tables.sources import DataConfig, label, read
 from patron.tables.sources import truth as truth_of
 from patron.tables.validate import validate
 from patron.tables.worlds.truth import Truth
-from patron.task.level import levels, shift
+from patron.task.level import levels
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds, truth
 from patron.training.ranks import rank
@@ -321,7 +321,7 @@ def _level(cutoff: Any, row: pd.Series) -> str:
 
 def _warn_of_shift(parts: Sequence[Fold]) -> None:
     # Once, of the latest fold that has it: the others are of the same months.
-    said = [f"fold {fold.name}: {text}" for fold in parts if (text := shift(fold.refit))]
+    said = [f"fold {fold.name}: {fold.shift}" for fold in parts if fold.shift]
     if said:
         log.warning("%s", said[-1])
 

@@ -66,8 +66,8 @@ def fourth_root(spend: np.ndarray) -> np.ndarray:
 
 
 VIEWS: Mapping[Name, View] = {
-    "rank": View({"objective": "cross_entropy"}, lambda rows, _: rows.percentile),
-    "buys": View({"objective": "cross_entropy"}, lambda rows, _: (rows.label > 0).astype(np.float64)),
+    "rank": View({"objective": "cross_entropy"}, lambda rows, _: rows.percentile, link=logit),
+    "buys": View({"objective": "cross_entropy"}, lambda rows, _: (rows.label > 0).astype(np.float64), link=logit),
     "root": View({"objective": "regression"}, lambda rows, _: fourth_root(rows.label), payers=True,
                  start=lambda pace, _: fourth_root(pace)),
     "mean": View({"objective": "tweedie", "tweedie_variance_power": 1.5}, lambda rows, scale: rows.label / scale,
@@ -175,14 +175,17 @@ def boost(
     bins, boosters = _Bins(), dict[Name, Any]()
     for name in tqdm(get_args(Name), desc="LightGBM", unit="view", delay=2, leave=False):
         start = partial(_start, view=VIEWS[name], scale=scale, factor=starts[name])
-        made = partial(_labelled, view=VIEWS[name], start=start, scale=scale)
-        learned = made(matrix, rows)
+        learned = _labelled(matrix, rows, view=VIEWS[name], start=start, scale=scale)
         if len(learned.target) == 0 or np.ptp(learned.target) == 0:
             boosters[name] = _constant(learned.target, name)
             continue
         settings = {**params, **VIEWS[name].objective, "verbosity": -1, "deterministic": True}
         data = bins.of(learned)
-        check = bins.of(made(*valid), by=data) if valid is not None else None
+        check = None
+        if valid is not None:
+            own = _level(*valid, VIEWS[name], scale=scale)
+            asked = _labelled(*valid, view=VIEWS[name], start=partial(start, factor=own), scale=scale)
+            check = bins.of(_at_level_of(learned, asked, link=VIEWS[name].link), by=data)
         boosters[name] = _trained(settings, data, check, trees=trees[name], patience=patience)
     return Boosted(boosters, scale, starts)
 
@@ -201,6 +204,16 @@ def _labelled(
 ) -> _Labelled:
     matrix, rows = _of_view(matrix, rows, view)
     return _Labelled(matrix.values, view.target(rows, scale), start(matrix))
+
+
+def _at_level_of(learned: _Labelled, valid: _Labelled, *, link: Callable[[np.ndarray], np.ndarray]) -> _Labelled:
+    # Rows that choose the number of trees start at their own level. How far that of another window is from what was
+    # learned says nothing of how many trees tell customers apart.
+    if valid.start is not None or not len(valid.target):
+        return valid
+    means = np.array([valid.target.mean(), learned.target.mean()])
+    later, before = link(np.clip(means, 1e-3, None if means.max() > 1 else 1 - 1e-3))
+    return replace(valid, start=np.full(len(valid.target), later - before))
 
 
 class _Bins:

@@ -63,12 +63,17 @@ class LightGBM(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.begin(db, train=train, cutoffs=refit.cutoffs)
-        matrix = self.matrix(db, refit)
-        self.known, self.trees = self._cross_validated(matrix, refit)
+        matrix, past, later = self.matrix(db, refit), self.matrix(db, train), self.matrix(db, val)
+        if set(val.cutoffs) <= set(train.cutoffs):  # other customers of the same windows validate
+            self.known, self.trees = self._cross_validated(matrix, refit)
+            self.tuned = self._boost(past, train, self.trees)
+        else:
+            self.tuned = self._boost(past, train, self.most, valid=(later, val))
+            self.trees = self.tuned.trees
+            self.known, _ = self._held_out(matrix, refit, trees=self.trees, choose=False)
         self.decoder = Decoder.fit(self.known.forecast, refit)
-        self.tuned = self._boost(self.matrix(db, train), train, self.trees)
         self.final = self._boost(matrix, refit, self.trees)
-        self.held_out = self.out_of_time(self.tuned.say(self.matrix(db, val)), val, refit=refit)
+        self.held_out = self.out_of_time(self.tuned.say(later), val, refit=refit)
         return self
 
     def out_of_time(self, said: Said, val: TaskTable, *, refit: TaskTable) -> Prediction:

@@ -38,12 +38,15 @@ def expected(past: PurchaseHistory, *, purchases: PurchaseModel, spend: GammaGam
 
 
 def btyd_features(purchases: pd.DataFrame, *, days: int) -> pd.DataFrame:
-    """`btyd_alive, btyd_purchases, btyd_spend` of customers with an order, NaN for the others."""
+    """`btyd_alive, btyd_purchases, btyd_spend` of customers with an order, NaN for the others: the percentile of
+    P(alive), and multiples of the mean expectation. Of what the parameters of a cutoff say to all alike a model would
+    learn the cutoff, and not the customer."""
     bought = purchases[purchases["orders"] > 0]
     past = purchase_history(bought)
     counts, spend = (
         fit_bgnbd(past.frequency, past.recency, past.age),
         fit_gamma_gamma(past.frequency + 1, past.monetary),
     )
-    answer = expected(past, purchases=counts, spend=spend, days=days).set_index(bought.index).add_prefix("btyd_")
-    return answer.reindex(purchases.index)
+    answer = expected(past, purchases=counts, spend=spend, days=days).set_index(bought.index)
+    relative = answer / answer.mean().clip(lower=1e-9)
+    return relative.assign(alive=answer["alive"].rank(pct=True)).add_prefix("btyd_").reindex(purchases.index)

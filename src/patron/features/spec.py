@@ -85,7 +85,7 @@ def specify(db: Tables, *, config: FeatureConfig, horizon: Horizon, cutoffs: Seq
     history, first = history_days(db, max(cutoffs)), db.upto(min(cutoffs))
     days, number = horizon.days_after(max(cutoffs)), config.top_types
     columns = typed_columns(first, chosen=settings(config.columns))
-    calendar = (max(cutoffs) - min(cutoffs)).days >= 365  # a season met once cannot be told from a trend
+    calendar = _each_season_twice(cutoffs)
     return FeatureSpec(
         horizon=horizon,
         windows=_windows_for(days, candidates=config.windows, history=history),
@@ -106,6 +106,14 @@ def specify(db: Tables, *, config: FeatureConfig, horizon: Horizon, cutoffs: Seq
 def history_days(db: Tables, cutoff: date) -> int:
     """Days from the first order to the cutoff, at least 1."""
     return max(1, (cutoff - db.first_day).days)
+
+
+def _each_season_twice(cutoffs: Sequence[date]) -> bool:
+    # A season met in one year cannot be told from what else was so then.
+    years: dict[int, set[int]] = {quarter: set() for quarter in range(4)}
+    for cutoff in cutoffs:
+        years[(cutoff.month - 1) // 3].add(cutoff.year)
+    return all(len(met) > 1 for met in years.values())
 
 
 def _supported(group: Group, *, columns: tuple[TypedColumn, ...], calendar: bool) -> bool:

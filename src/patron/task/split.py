@@ -7,9 +7,11 @@
   same season, not how well tomorrow is predicted, and every report names it.
 
 `refit` is all that may be known at the test cutoff: an estimator chooses on train and val, then learns from refit.
+Where the level of the labels has changed (patron.task.level), windows at another level than the last one are left out,
+and a fifth of the customers validates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Literal
 
@@ -19,6 +21,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.days import Horizon, back
 from patron.tables.database import Database
+from patron.task.level import at_level, shift
 from patron.task.ltv import TaskConfig, TaskTable, concat, labelled, population
 
 
@@ -71,6 +74,7 @@ class Fold:
     val: TaskTable
     refit: TaskTable
     test: TaskTable  # without labels
+    shift: str = ""  # how the labels that are known change their level, if they do
 
 
 def folds(db: Database, *, task: TaskConfig, split: "TemporalConfig | CustomersConfig") -> list[Fold]:
@@ -147,10 +151,13 @@ def _refuse_overlap(plan: Plan, *, horizon: Horizon) -> None:
 
 def _temporal(db: Database, *, plan: Plan, task: TaskConfig, max_rows: int) -> Fold:
     past = db.upto(plan.test)  # labels of train, val and refit are closed there
-    refit = concat([labelled(past, cutoff=cutoff, config=task) for cutoff in plan.refit]).at_most(max_rows)
-    train, val = _chosen(refit, plan=plan)
+    known = concat([labelled(past, cutoff=cutoff, config=task) for cutoff in plan.refit]).at_most(max_rows)
+    kept = at_level(known)
+    refit = known.where(known.frame["cutoff"].isin([pd.Timestamp(cutoff) for cutoff in kept]))
+    # Where the level has changed, a window of the past says nothing of the present: customers validate.
+    train, val = _chosen(refit, plan=plan if kept == known.cutoffs else replace(plan, val=None))
     test = population(past, cutoff=plan.test, config=task)
-    return Fold(str(plan.test), plan.test, train=train, val=val, refit=refit, test=test)
+    return Fold(str(plan.test), plan.test, train=train, val=val, refit=refit, test=test, shift=shift(known))
 
 
 def _chosen(refit: TaskTable, *, plan: Plan) -> tuple[TaskTable, TaskTable]:
