@@ -28,9 +28,9 @@ def at(cutoff: date, customers: list[int], *, label: list[float] | None = None) 
 
 
 def waking_shop() -> Database:
-    """600 customers who came in 2020, one after the other; nobody comes back before 2021. Then half of them, the odd
-    ones, order every third week to the end of the year."""
+    """600 customers who came in 2020, one after the other; nobody comes back before 2021. Then half of them, those who
+    came first, order every third week to the end of the year."""
     first, back = date(2020, 1, 1), date(2021, 1, 2)
     once = [(k, first + timedelta(days=k * 365 // 600), 10.0) for k in range(600)]
-    again = [(k, back + timedelta(days=k % 21 + 21 * j), 10.0) for k in range(1, 600, 2) for j in range(17)]
+    again = [(k, back + timedelta(days=k % 21 + 21 * j), 10.0) for k in range(300) for j in range(17)]
     return purchases(sorted(once + again, key=lambda order: order[1]), customers=600)

@@ -17,7 +17,7 @@ from patron import pipeline
 from patron.config import BenchmarkConfig, load
 from patron.controls import benchmark
 from patron.pipeline import Experiment, prepare
-from patron.reporting.tables import comparison
+from patron.reporting.tables import comparison, markdown
 from patron.reporting.verdict import verdict
 
 TINY = (
@@ -101,6 +101,14 @@ def test_the_net_is_paired_with_its_controls_on_the_last_test(tmp_path: Path, ru
         assert (control, "spearman_minus_lightgbm", last, "mean") in whole.index
     assert "In rank and error the graph pays here" in verdict(results)
     assert list(comparison(results)["estimator"]) == ["lightgbm", "mlp", "gnn_shuffled", "gnn", "stack"]
+
+
+def test_controls_have_a_share_of_the_gain_where_the_others_have(tmp_path: Path, runs: Recorder) -> None:
+    words = ("evaluation.floor=lightgbm", "evaluation.ceiling=stack", "split.test=['2021-06-01']")
+    results = benchmark(composed_with(tmp_path, *words))
+    shares = results[(results["metric"] == "spearman_gain_share") & (results["fold"] == "mean")]
+    assert set(shares["estimator"]) == {"gnn", "mlp", "gnn_shuffled"}
+    assert "Gain to the oracle: from LightGBM to stack." in markdown(results)
 
 
 def test_of_a_single_test_the_controls_are_in_its_mean(tmp_path: Path, runs: Recorder) -> None:

@@ -47,6 +47,7 @@ def test_the_numbers_stand_before_what_they_mean() -> None:
         (UP, UP, (0.02, np.nan, np.nan), "were not run, so nothing here shows that it is the graph"),
         (EVEN, UP, UP, "In rank the two cannot be told apart, so nothing here shows that the graph pays"),
         (DOWN, UP, UP, "In rank the graph does not pay here"),
+        ((0.0003, 0.0001, 0.0005), UP, UP, "In rank the two cannot be told apart"),  # nothing, as it is printed
         ((0.02, np.nan, np.nan), UP, UP, "Without an interval there is no verdict on rank"),
     ],
 )

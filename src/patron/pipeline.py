@@ -165,7 +165,8 @@ def _of_controls(
     pairs: Sequence[tuple[str, str]],
 ) -> pd.DataFrame:  # fmt: skip
     # What is to be said of the controls, and of the distance of the others to them: at one seed, of the last fold.
-    compared = {reference, *controls, *(ours for ours, against in pairs if against in controls)}
+    bounds = (last.config.evaluation.floor, last.config.evaluation.ceiling, last.config.evaluation.attainable)
+    compared = {reference, *bounds, *controls, *(ours for ours, against in pairs if against in controls)}
     asked = predictions["estimator"].isin(compared) & (predictions["fold"] == last.folds[0].name)
     asked &= predictions["seed"] == last.config.seeds[0]
     rows = _judged(last, predictions[asked], reference=reference, pairs=pairs)

@@ -1,10 +1,12 @@
 """Recency, frequency, monetary value: customers in cells of all three, with what became of each cell. Hughes 1994.
 
 It is the floor of every share of gain, so it is a fair one: the marketer's fifths are refined to tenths as far as there
-are rows for it, and where one of the three columns alone ranks the validation rows better than the cells, it ranks.
+are rows for it, within a cell customers rank by a line through the three columns, and where one of these alone ranks
+the validation rows better than all that, it ranks.
 """
 
 import logging
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -33,7 +35,7 @@ class RFMConfig:
 
 class RFM(Stored):
     """A cell of R, F and M among all customers at the cutoff predicts the mean and the median label of its refit rows,
-    and their mean rank.
+    and the distance of their ranks from a line.
 
     Tenths are shrunk towards their fifths, and those towards all cells with the same R + F + M, so that small and empty
     cells have values too. `ranks_by` is `cells`, or the column whose Spearman on the validation rows is above theirs.
@@ -47,7 +49,7 @@ class RFM(Stored):
         known, asked = self._columns(db, train), self._columns(db, val)
         # Churn is rarer among better customers: of a flag the train rows say which way a column points.
         self.falls = {name: train.is_flag and _spearman(train.label, known[name]) < 0 for name in _PERCENTILES}
-        cells = _said(_cells(known, train, prior=self.config.prior), asked)["rank"]
+        cells = Cells.fit(known, train, prior=self.config.prior).say(asked)["rank"]
         found = {CELLS: _spearman(val.label, cells)} | {
             name: _spearman(val.label, self._signed(asked, name)) for name in _PERCENTILES
         }
@@ -55,12 +57,12 @@ class RFM(Stored):
         log.info(
             "rfm ranks by %s: Spearman on validation %s", self.ranks_by, {k: round(v, 3) for k, v in found.items()}
         )
-        self.cells = _cells(self._columns(db, refit), refit, prior=self.config.prior)
+        self.cells = Cells.fit(self._columns(db, refit), refit, prior=self.config.prior)
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         columns = self._columns(db, rows)
-        said = _said(self.cells, columns)
+        said = self.cells.say(columns)
         rank = said["rank"].to_numpy() if self.ranks_by == CELLS else self._signed(columns, self.ranks_by)
         return expectations(rows, mean=said["mean"].to_numpy(), median=said["median"].to_numpy(), rank=rank)
 
@@ -76,6 +78,41 @@ class RFM(Stored):
         return columns[name].to_numpy() * (-1 if self.falls[name] else 1)
 
 
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """`mean`, `median` and `rank` of the cells that have rows, from coarse to fine, the rank as distance from a line
+    through R, F and M."""
+
+    tables: tuple[pd.DataFrame, ...]
+    line: np.ndarray
+
+    @classmethod
+    def fit(cls, columns: pd.DataFrame, rows: TaskTable, *, prior: float) -> Self:
+        """Each cell shrunk towards the coarser one by `prior` rows; of sums without a row, what lies between their
+        neighbours. The line is that of least squares through the percentiles of the labels."""
+        (coarsest, *finer), rank = _keys(columns), rows.percentile
+        line = np.linalg.lstsq(np.column_stack([columns, np.ones(len(columns))]), rank)[0]
+        off = rank - _along(line, columns)
+        outcomes = pd.DataFrame({"mean": rows.label, "median": rows.label, "rank": off})
+        how = {"mean": "mean", "median": "median", "rank": "mean"}
+        tables = [outcomes.groupby(coarsest).agg(how).reindex(range(3, 16)).interpolate(limit_direction="both")]
+        near = tables[0].loc[coarsest].reset_index(drop=True)
+        for key in finer:
+            weight = key.groupby(key).size() / (key.groupby(key).size() + prior)
+            own, coarser = outcomes.groupby(key).agg(how), near.groupby(key).first()
+            tables.append(own.mul(weight, axis=0) + coarser.mul(1 - weight, axis=0))
+            near = tables[-1].loc[key].reset_index(drop=True)
+        return cls(tuple(tables), line)
+
+    def say(self, columns: pd.DataFrame) -> pd.DataFrame:
+        """`mean`, `median` and `rank` of each row by the finest of its cells that has rows."""
+        keys = _keys(columns)
+        said = self.tables[0].loc[keys[0]].reset_index(drop=True)
+        for table, key in zip(self.tables[1:], keys[1:], strict=True):
+            said = table.reindex(key).reset_index(drop=True).fillna(said)
+        return said.assign(rank=said["rank"] + _along(self.line, columns))
+
+
 def _keys(columns: pd.DataFrame) -> list[pd.Series]:
     """The cells of each row from coarse to fine: R + F + M by fifths, the fifths, and the tenths."""
     tenth = (10 * columns.abs() - 1e-9).apply(np.ceil).clip(1, 10).astype(int).set_axis(list("RFM"), axis=1)
@@ -85,30 +122,8 @@ def _keys(columns: pd.DataFrame) -> list[pd.Series]:
     return [fifth.sum(axis=1), *codes]
 
 
-def _cells(columns: pd.DataFrame, rows: TaskTable, *, prior: float) -> list[pd.DataFrame]:
-    """`mean`, `median` and `rank` of the cells that have rows, each shrunk towards the coarser one, from coarse to
-    fine; of sums without a row, what lies between their neighbours."""
-    coarsest, *finer = _keys(columns)
-    outcomes = pd.DataFrame({"mean": rows.label, "median": rows.label, "rank": rows.percentile})
-    how = {"mean": "mean", "median": "median", "rank": "mean"}
-    tables = [outcomes.groupby(coarsest).agg(how).reindex(range(3, 16)).interpolate(limit_direction="both")]
-    near = tables[0].loc[coarsest].reset_index(drop=True)
-    for key in finer:
-        size = key.groupby(key).size()
-        weight = size / (size + prior)
-        table = outcomes.groupby(key).agg(how).mul(weight, axis=0) + near.groupby(key).first().mul(1 - weight, axis=0)
-        tables.append(table)
-        near = table.loc[key].reset_index(drop=True)
-    return tables
-
-
-def _said(tables: list[pd.DataFrame], columns: pd.DataFrame) -> pd.DataFrame:
-    """`mean`, `median` and `rank` of each row by the finest cell that has rows."""
-    keys = _keys(columns)
-    said = tables[0].loc[keys[0]].reset_index(drop=True)
-    for table, key in zip(tables[1:], keys[1:], strict=True):
-        said = table.reindex(key).reset_index(drop=True).fillna(said)
-    return said
+def _along(line: np.ndarray, columns: pd.DataFrame) -> np.ndarray:
+    return (columns.to_numpy() * line[:3]).sum(axis=1) + line[3]  # the same of a row, whoever stands beside it
 
 
 def _spearman(y: np.ndarray, score: "np.ndarray | pd.Series") -> float:

@@ -60,10 +60,10 @@ def _state(
 
 
 def _sign(rows: pd.DataFrame, ours: str, difference: str, metric: str) -> int | None:
-    """1 for better, -1 for worse, 0 for an interval that holds 0, None for no interval."""
+    """1 for better, -1 for worse, 0 for an interval that holds 0 as it is printed, None for no interval."""
     if not has(rows, ours, difference):
         return None
-    _, lo, hi = value_of(rows, ours, difference)
+    _, lo, hi = (round(value, 3) for value in value_of(rows, ours, difference))
     if math.isnan(lo) or math.isnan(hi):
         return None
     sign = 1 if lo > 0 else -1 if hi < 0 else 0
