@@ -20,8 +20,8 @@ TASK = TaskConfig(horizon=Horizon(DAYS, "days"), target="gross", population=None
 @dataclass(frozen=True)
 class Shoppers:
     """Of each customer, [n]: the rate of buying and the hazard of lapsing a window, the mean spend, how regular gaps
-    are (the shape of their Gamma, 1 for chance), and the time since the last purchase. Of all: `tail`, the SD of the log of
-    a spend, 0 for a Gamma of shape 2; and `season`, times of the clock and the times in the window that they become."""
+    are (the shape of their Gamma, 1 for chance), and the time since the last purchase. Of all: `tail`, the SD of the
+    log of a spend, 0 for a Gamma of shape 2; and `season`, times of the clock and what they become in the window."""
 
     rate: np.ndarray
     hazard: np.ndarray

@@ -367,8 +367,9 @@ def small_print(results: pd.DataFrame) -> list[str]:
 def _ceilings_said(rows: pd.DataFrame) -> str:
     said = {
         CEILING: "Zeros among the labels cap the Spearman of a score without ties at",
-        PROPENSITY: "whoever knew each customer's rate, mean spend and whether it has left would reach about",
-    }
+        PROPENSITY: "whoever knew each customer's rate, mean spend and whether it has left, not when it will, would "
+                    "reach about",
+    }  # fmt: skip
     known = {text: _found(rows, "ceiling", metric) for metric, text in said.items() if _has(rows, "ceiling", metric)}
     parts = "; ".join(f"{text} {bracketed(*found, show=_plain)}" for text, found in known.items())
     return f" {parts[0].upper()}{parts[1:]}." if parts else ""
