@@ -1,13 +1,17 @@
 """The long results table: its rows, its means, its pairing, and its refusal to drop anybody."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from patron.evaluation.ceiling import HALVES
+from patron.evaluation import evaluate as evaluation
+from patron.evaluation.ceiling import REPLICATES, Ceiling
 from patron.evaluation.curves import decile_table
 from patron.evaluation.evaluate import ATTAINED, COLUMNS, GAIN, evaluate
 from patron.evaluation.metrics import BY_DECILE, FLAG_METRICS, METRICS
+from patron.evaluation.occasions import OCCASIONS
 from patron.evaluation.scores import DECILES
 
 CONTEXT = {"data": "tiny", "task": "ltv_90d", "split": "temporal", "command": "python x.py", "commit": "abc1234"}
@@ -19,7 +23,6 @@ def make_truth(n: int = 120) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     spend = np.where(rng.random(n) < 0.4, 0.0, rng.lognormal(3, 1, n))
     frame = pd.DataFrame({"customer_id": [f"c{i:03d}" for i in range(n)], "cutoff": CUTOFF, "label": spend})
-    frame[list(HALVES)] = np.stack([spend * share for share in (0.25, 0.75)], axis=1) * rng.lognormal(0, 1.5, (n, 2))
     return frame.assign(label_scale=7.0, slice_new=np.arange(n) < 50, slice_dormant=np.arange(n) < 29)
 
 
@@ -183,10 +186,37 @@ def test_ceiling_rows(results: pd.DataFrame, truth: pd.DataFrame, fold: str) -> 
     row = pick(results, estimator="ceiling", metric="spearman_ceiling", fold=fold)
     assert row["value"] == pytest.approx(np.sqrt(1 - (truth["label"] == 0).mean() ** 3))
     assert row["n"] == 120
-    halves = METRICS["spearman"](truth[HALVES[0]], truth[HALVES[1]])
-    row = pick(results, estimator="ceiling", metric="spearman_reliability", fold=fold)
-    assert row["value"] == pytest.approx(np.sqrt(2 * halves / (1 + halves)))
-    assert 0.8 < row["lo"] < row["value"] < row["hi"] < 1
+    assert "spearman_propensity" not in set(results["metric"])  # nothing is said of when anybody bought
+
+
+@pytest.mark.parametrize("n_boot", [3, 200])
+def test_the_ceiling_by_propensity_has_an_interval(
+    predictions: pd.DataFrame, truth: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, n_boot: int
+) -> None:
+    bought = truth.assign(**{name: float(k) for k, name in enumerate(OCCASIONS)})
+    seen = []
+
+    def found(label: np.ndarray, occasions: np.ndarray, draws: Iterator[np.ndarray]) -> Ceiling:
+        assert label.tolist() == truth["label"].tolist()
+        assert (occasions == np.arange(len(OCCASIONS))).all()
+        weights = np.concatenate([*draws])
+        seen.append(weights)
+        return Ceiling(weights[:, 0] / 10)
+
+    monkeypatch.setattr(evaluation, "propensity_ceiling", found)
+    results = run(predictions, bought, n_boot=n_boot)
+    row = pick(results, estimator="ceiling", metric="spearman_propensity")
+    assert [len(weights) for weights in seen] == [1 + min(n_boot, REPLICATES)] * 2
+    assert row["value"] == pytest.approx(0.1)
+    assert (row["lo"], row["hi"]) == (*np.quantile(seen[0][1:, 0] / 10, [0.025, 0.975]),)
+
+
+def test_without_a_ceiling_by_propensity_the_reason_is_said(
+    predictions: pd.DataFrame, truth: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="patron")
+    run(predictions, truth, n_boot=0)
+    assert "fold a has no ceiling by the propensity of customers: the labels do not add up" in caplog.text
 
 
 def test_no_ranking_gains_more_than_that_by_the_labels(truth: pd.DataFrame) -> None:
@@ -199,14 +229,6 @@ def test_no_ranking_gains_more_than_that_by_the_labels(truth: pd.DataFrame) -> N
     revenue = [(of["n"] * of["value"]).fillna(0).cumsum().to_numpy() for of in (perfect, ours)]
     assert (revenue[0][:5] > revenue[1][:5]).all()
     assert revenue[0][-1] == pytest.approx(revenue[1][-1]) == pytest.approx(many["label"].sum())
-
-
-@pytest.mark.parametrize("spoil", [lambda t: t.drop(columns=list(HALVES)), lambda t: t.assign(**{HALVES[0]: np.nan})])
-def test_without_halves_there_is_no_reliability(predictions: pd.DataFrame, truth: pd.DataFrame, spoil: object) -> None:
-    assert callable(spoil)
-    metrics = set(run(predictions, spoil(truth), n_boot=0)["metric"])
-    assert "spearman_reliability" not in metrics
-    assert "spearman_ceiling" in metrics
 
 
 def test_row_order_changes_nothing(results: pd.DataFrame, predictions: pd.DataFrame, truth: pd.DataFrame) -> None:

@@ -14,7 +14,7 @@ from patron.config import load
 from patron.tables.database import Database
 from patron.tables.worlds.config import WorldConfig
 from patron.tables.worlds.latent import Customers
-from patron.tables.worlds.posterior import expected_from_past
+from patron.tables.worlds.posterior import forecast_from_past
 from patron.tables.worlds.signs import Signs, Timeline
 from patron.tables.worlds.world import MakeConfig, World, generate
 
@@ -148,7 +148,7 @@ def test_every_table_tells_something() -> None:
     alone = ("order_items",)
     more = [alone, (*alone, "interactions"), (*alone, "campaigns"), (*alone, "order_events"), None]
     said = [
-        expected_from_past(world.truth, db.only(tables), cutoff=cutoff, days=182, states=60, seed=0).net[come]
+        forecast_from_past(world.truth, db.only(tables), cutoff=cutoff, days=182, draws=60, seed=0).expected.net[come]
         for tables in more
     ]
     orders, interactions, campaigns, complaints, everything = (
@@ -167,7 +167,7 @@ def test_leavers_are_as_many_as_the_past_says() -> None:
     world = world_of(*LIVELY)
     cutoff = pd.Timestamp("2022-12-31").date()
     db = Database("world", world.tables)
-    said = expected_from_past(world.truth, db, cutoff=cutoff, days=91, states=200, seed=0).orders
+    said = forecast_from_past(world.truth, db, cutoff=cutoff, days=91, draws=200, seed=0).expected.orders
     known = world.truth.expected(cutoff, days=91).orders
     tenths = pd.qcut(said[said > 0], 5, labels=False)
     by = pd.DataFrame({"said": said[said > 0], "known": known[said > 0]}).groupby(tenths).mean()

@@ -18,9 +18,9 @@ from patron.config import Config, dump
 from patron.estimators import EstimatorConfig, OracleConfig, StackConfig, fit, is_seeded
 from patron.estimators.oracle import TARGETS
 from patron.evaluation.answers import MEAN
-from patron.evaluation.ceiling import halves
 from patron.evaluation.evaluate import evaluate
 from patron.evaluation.metrics import SCALE, Metric, metrics_for
+from patron.evaluation.occasions import occasions
 from patron.memory import release
 from patron.run import RunFolder, command, commit
 from patron.tables.database import Database
@@ -102,7 +102,7 @@ def prepare(config: Config) -> Experiment:
 def _answered(db: Database, fold: Fold, answer: TaskTable) -> pd.DataFrame:
     # RelBench's error is over the sample standard deviation of the training labels.
     scale = float(pd.Series(fold.train.label).std())
-    frame = answer.frame.join(halves(db, answer)).assign(fold=fold.name)
+    frame = answer.frame.join(occasions(db, answer)).assign(fold=fold.name)
     frame[SCALE] = scale
     return frame
 

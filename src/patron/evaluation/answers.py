@@ -10,8 +10,8 @@ import pandas as pd
 
 from patron.days import epoch_seconds
 from patron.evaluation.bootstrap import weight_chunks
-from patron.evaluation.ceiling import HALVES
 from patron.evaluation.metrics import OPTIONAL, SCALE, Metric, metrics_for
+from patron.evaluation.occasions import OCCASIONS
 
 PREFIX = "slice_"  # of the boolean truth columns that name a slice
 MEAN, ALL = "mean", "all"
@@ -24,7 +24,7 @@ class Answers:
     customers: np.ndarray  # [n] ids
     keys: pd.MultiIndex  # [n] customer and cutoff, unique
     y: np.ndarray  # [n] spend
-    halves: np.ndarray  # [n, 2] of it by alternate weeks, NaN where there are none
+    occasions: np.ndarray  # [n, OCCASIONS] of the label windows, NaN where there are none
     scale: np.ndarray  # [n] standard deviation of the labels that the row's fold was trained on, or NaN
     codes: np.ndarray  # [n] number of the row's customer, for the bootstrap
     folds: Mapping[str, np.ndarray]  # row numbers of each fold
@@ -43,8 +43,8 @@ class Answers:
         _refuse((y > 0) & (y != 1) & flag, truth["customer_id"], "truth rows have a label that is neither 0 nor 1")
         customers = truth["customer_id"].to_numpy()
         codes, metrics = pd.factorize(customers)[0], metrics_for(flag=flag)
-        halves, scale = (truth.reindex(columns=list(names)).to_numpy(dtype=float) for names in (HALVES, [SCALE]))
-        return cls(customers, keys, y, halves, scale[:, 0], codes, _fold_rows(truth, folds), _slices(truth), metrics)
+        bought, scale = (truth.reindex(columns=list(names)).to_numpy(dtype=float) for names in (OCCASIONS, [SCALE]))
+        return cls(customers, keys, y, bought, scale[:, 0], codes, _fold_rows(truth, folds), _slices(truth), metrics)
 
     def n(self, name: str) -> dict[str, int]:
         """Number of truth rows of a slice in each fold, and as `mean` in all of them together."""

@@ -6,6 +6,7 @@ far the numbers depend on which customers were seen, not on the seed; `<metric>_
 never asks which estimator made the predictions.
 """
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from itertools import chain, product
 from typing import Any
@@ -15,16 +16,17 @@ import pandas as pd
 
 from patron.evaluation.answers import ALL, MEAN, Answers, names
 from patron.evaluation.bootstrap import interval
-from patron.evaluation.ceiling import reliability_ceiling, spearman_ceiling
+from patron.evaluation.ceiling import REPLICATES, propensity_ceiling, spearman_ceiling
 from patron.evaluation.curves import deciles
 from patron.evaluation.metrics import BY_DECILE
 from patron.evaluation.scores import DECILES, Scores, score
 
+log = logging.getLogger("patron")
 CONTEXT = ("data", "task", "split", "command", "commit")
 _CELL = ("fold", "estimator", "seed", "slice", "metric", "value", "lo", "hi", "n")
 COLUMNS = (*CONTEXT[:3], *_CELL, *CONTEXT[3:])
 GAIN, ATTAINED = "spearman_gain_share", "spearman_attained_share"
-CEILING, RELIABILITY = "spearman_ceiling", "spearman_reliability"
+CEILING, PROPENSITY = "spearman_ceiling", "spearman_propensity"
 
 
 def evaluate(
@@ -44,8 +46,8 @@ def evaluate(
     """The long table of `COLUMNS`; [lo, hi] is the 95 % percentile interval of a bootstrap over customers.
 
     `truth` is the task table, with boolean columns `slice_*`. A column `fold` there says which rows belong to which
-    fold; without it every fold holds every row. Its columns `HALVES` hold the labels by alternate weeks, for a ceiling
-    by their reliability, and `label_scale` the spread of the training labels; without them there is neither.
+    fold; without it every fold holds every row. Its columns `OCCASIONS` say when each customer bought, for a ceiling by
+    the propensity, and `label_scale` holds the spread of the training labels; without them there is neither.
 
     Rows `<metric>_minus_<reference>` appear where the reference was predicted, and likewise `<metric>_minus_<second>`
     of the first of each of the `pairs` of estimators of which both were; rows `spearman_gain_share` where `floor` and
@@ -125,8 +127,8 @@ def _gain_rows(
 def _ceiling_rows(answers: Answers, *, n_boot: int, seed: int) -> Iterator[dict[str, Any]]:
     folds = tuple(answers.folds)
     ties = [np.array([spearman_ceiling(answers.y[rows])]) for rows in answers.folds.values()]
-    noise = [_reliability(answers, fold=fold, n_boot=n_boot, seed=seed) for fold in folds]
-    of_folds = {metric: np.stack(found)[:, None, None] for metric, found in ((CEILING, ties), (RELIABILITY, noise))}
+    chance = [_propensity(answers, fold=fold, n_boot=n_boot, seed=seed) for fold in folds]
+    of_folds = {metric: np.stack(found)[:, None, None] for metric, found in ((CEILING, ties), (PROPENSITY, chance))}
     for metric, values in of_folds.items():
         ceiling = Scores("ceiling", ALL, folds, (MEAN,), (metric,), values, answers.n(ALL))
         found = (_row(ceiling, metric, ceiling.at(metric, fold=fold), fold=fold) for fold in (*folds, MEAN))
@@ -146,12 +148,14 @@ def _perfect_rows(answers: Answers) -> Iterator[dict[str, Any]]:
         yield from (_row(perfect, "label_mean", perfect.at("label_mean", fold=fold), fold=fold) for fold in n)
 
 
-def _reliability(answers: Answers, *, fold: str, n_boot: int, seed: int) -> np.ndarray:
-    first, second = answers.halves[answers.folds[fold]].T
-    if not np.isfinite(first + second).all():
-        return np.full(1 + n_boot, np.nan)
-    draws = answers.draws(fold, n_boot=n_boot, seed=seed)
-    return np.concatenate([reliability_ceiling(first, second, weights) for weights in draws])
+def _propensity(answers: Answers, *, fold: str, n_boot: int, seed: int) -> np.ndarray:
+    rows, replicates = answers.folds[fold], min(n_boot, REPLICATES)
+    draws = answers.draws(fold, n_boot=replicates, seed=seed)
+    found = propensity_ceiling(answers.y[rows], answers.occasions[rows], draws)
+    if found.reason:
+        log.info("fold %s has no ceiling by the propensity of customers: %s", fold, found.reason)
+        return np.full(1 + replicates, np.nan)
+    return found.values
 
 
 def _row(scores: Scores, metric: str, values: np.ndarray, *, fold: str = MEAN, seed: str = MEAN) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from patron.evaluation.answers import MEAN
-from patron.evaluation.evaluate import ATTAINED, CEILING, GAIN, RELIABILITY
+from patron.evaluation.evaluate import ATTAINED, CEILING, GAIN, PROPENSITY
 from patron.evaluation.metrics import FLAG_METRICS
 from patron.files import whole_file, write_text
 from patron.reporting.marks import marks, marks_said
@@ -282,11 +282,12 @@ def small_print(results: pd.DataFrame) -> list[str]:
 
 def _ceilings_said(rows: pd.DataFrame) -> str:
     said = {
-        CEILING: "Zeros among the labels cap Spearman at",
-        RELIABILITY: "split-half reliability of the labels puts a perfect predictor at about",
-    }
-    known = [metric for metric in said if has(rows, "ceiling", metric)]
-    parts = "; ".join(f"{said[metric]} {plain(value_of(rows, 'ceiling', metric)[0])}" for metric in known)
+        CEILING: "Zeros among the labels cap the Spearman of a score without ties at",
+        PROPENSITY: "whoever knew each customer's rate, mean spend and whether it has left, not when it will, would "
+                    "reach about",
+    }  # fmt: skip
+    known = {text: value_of(rows, "ceiling", metric) for metric, text in said.items() if has(rows, "ceiling", metric)}
+    parts = "; ".join(f"{text} {bracketed(*found, show=plain)}" for text, found in known.items())
     return f" {parts[0].upper()}{parts[1:]}." if parts else ""
 
 

@@ -14,6 +14,7 @@ from patron.tables.worlds.config import CatalogueConfig, WorldConfig
 BLOCK = 50_000  # customers drawn at a time
 PERIOD = 28  # days in which the offer of products stays the same
 CAMPAIGN_DAYS, RESPONSE_DAYS = 28, 14
+RESPONSE_SHAPE = 2  # first shape of the Beta of customers' shares of responses
 RETURN_DAYS = (3, 30)  # a line is sent back at any time between
 
 
@@ -62,16 +63,17 @@ def draw_customers(config: WorldConfig) -> Customers:
 
 def draw_states(
     rng: np.random.Generator, *, config: WorldConfig, customer_id: np.ndarray, community: np.ndarray,
-    arrives: np.ndarray, effects: np.ndarray,
+    arrives: np.ndarray, effects: np.ndarray, survived: np.ndarray | float = 0.0,
 ) -> Customers:  # fmt: skip
-    """Customers who came on the days `arrives` [n] and are of these communities, the rest drawn as the config says."""
+    """Customers who came on the days `arrives` [n] and are of these communities, the rest drawn as the config says
+    given that none begins to leave within `survived` days."""
     purchases, signal, n = config.purchases, config.communities.graph_signal, len(arrives)
-    hazard = rng.gamma(purchases.lifetime_shape, 1, n) / (purchases.lifetime_shape * purchases.lifetime_days)
+    hazard = rng.gamma(purchases.lifetime_shape, 1, n) / (purchases.lifetime_shape * purchases.lifetime_days + survived)
     return Customers(
         customer_id=customer_id,
         community=community,
         arrives=arrives,
-        leaves=arrives + rng.exponential(1, n) / np.maximum(hazard, 1e-12),
+        leaves=arrives + survived + rng.exponential(1, n) / np.maximum(hazard, 1e-12),
         hazard=hazard,
         rate=rng.gamma(purchases.rate_shape, 1 / purchases.rate_shape, n),
         level=np.sqrt(signal) * effects[community] + np.sqrt(1 - signal) * rng.standard_normal(n),
@@ -82,7 +84,9 @@ def draw_states(
 
 
 def _responses(rng: np.random.Generator, n: int, *, share: float) -> np.ndarray:
-    return np.full(n, share) if share in (0, 1) else rng.beta(2, 2 / share - 2, n)
+    return (
+        np.full(n, share) if share in (0, 1) else rng.beta(RESPONSE_SHAPE, RESPONSE_SHAPE / share - RESPONSE_SHAPE, n)
+    )
 
 
 def _standard(effects: np.ndarray) -> np.ndarray:

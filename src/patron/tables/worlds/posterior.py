@@ -2,32 +2,33 @@
 belongs to which, and how customers are drawn, but of a customer's own state only what the tables show.
 
 No history could tell more, so the distance from here to `Truth.expected` is out of reach for any model, and the
-distance to here is what a model leaves. Latent states are drawn from the prior and weighted by the likelihood of all
-tables up to the cutoff (importance sampling): orders, and the signs of a leaving in the other tables. Rates and values
-are integrated out (Rao-Blackwell). The expectation is the weighted mean over the states. Which orders a campaign
-brought is not looked at: responses raise the rate for a while, or where no campaign is known, campaigns raise that of
-everybody by what they do in the mean.
+distance to here is what a model leaves. Latent states are drawn from the prior, given only that no customer was gone
+when last seen and the share of the campaigns that each responded to, and weighted by the likelihood of all tables up to
+the cutoff (importance sampling): orders, and the signs of a leaving in the other tables. Rates and values are
+integrated out (Rao-Blackwell). The expectation is the weighted mean over the states. For futures as many states are
+drawn again by their weights (systematic resampling), each with a rate and a value given all else, and one future of
+each is drawn. Which orders a campaign brought is not looked at: responses raise the rate for a while, or where no
+campaign is known, campaigns raise that of everybody by what they do in the mean.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from functools import partial
 
 import numpy as np
 import pandas as pd
-from scipy.special import xlogy
+from scipy.special import xlog1py, xlogy
 
 from patron.days import midnight
 from patron.tables.database import Database
 from patron.tables.engine import query
 from patron.tables.worlds.config import PurchaseConfig, WorldConfig
-from patron.tables.worlds.latent import Customers, draw_states
+from patron.tables.worlds.futures import Forecast, by_customer, chunks, draw_totals
+from patron.tables.worlds.latent import RESPONSE_SHAPE, Customers, draw_states
 from patron.tables.worlds.purchases import campaign_on, gone, pace, rate_at, value_at
 from patron.tables.worlds.signs import Signs, Timeline
-from patron.tables.worlds.truth import Expected, Truth
-
-CHUNK = 500_000  # states held at once
+from patron.tables.worlds.truth import Totals, Truth
 
 
 @dataclass(frozen=True)
@@ -49,18 +50,20 @@ GROUP BY o.customer_id, o.order_id, o.order_date ORDER BY o.customer_id, o.order
 """
 
 
-def expected_from_past(truth: Truth, db: Database, *, cutoff: date, days: int, states: int, seed: int) -> Expected:
-    """What is to be expected in `(cutoff, cutoff + days]`, given the orders in `db.upto(cutoff)`: as `Truth.expected`,
-    by `states` draws a customer."""
-    config, known, number = truth.config, db.upto(cutoff), len(truth.customers)
+def forecast_from_past(truth: Truth, db: Database, *, cutoff: date, days: int, draws: int, seed: int) -> Forecast:
+    """What may happen in `(cutoff, cutoff + days]`, given the tables in `db.upto(cutoff)`, by `draws` latent states a
+    customer. Raises ValueError as `Truth.expected`."""
+    truth.require_known(cutoff, days=days)
+    config, known = truth.config, db.upto(cutoff)
+    now = float((cutoff - config.calendar.start).days)
     rows = query(known, _ORDERS, start=midnight(config.calendar.start)).to_pandas()
-    signs = Signs.of(known, now=float((cutoff - config.calendar.start).days), config=config)
-    past = _past(rows, number=number, signs=signs)
+    past = _past(rows, number=len(truth.customers), signs=Signs.of(known, now=now, config=config))
+    come = truth.customers.arrives <= now
     parts = [
-        _expected(truth, past, who=who, cutoff=cutoff, days=days, states=states, rng=np.random.default_rng([seed, k]))
-        for k, who in enumerate(_chunks(number, size=max(1, CHUNK // states)))
+        _forecast(truth, past, who=who, cutoff=cutoff, days=days, draws=draws, rng=np.random.default_rng([seed, k]))
+        for k, who in chunks(np.flatnonzero(come), draws=draws)
     ]
-    return Expected(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Expected)))
+    return Forecast.of(come, parts)
 
 
 def _past(rows: pd.DataFrame, *, number: int, signs: Signs) -> Past:
@@ -71,26 +74,45 @@ def _past(rows: pd.DataFrame, *, number: int, signs: Signs) -> Past:
     return Past(orders, begun=first.notna().to_numpy(), first_value=first.fillna(0.0).to_numpy(), signs=signs)
 
 
-def _chunks(number: int, *, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, number, size):
-        yield np.arange(start, min(start + size, number))
-
-
-def _expected(
-    truth: Truth, past: Past, *, who: np.ndarray, cutoff: date, days: int, states: int, rng: np.random.Generator
-) -> Expected:
-    owner = np.repeat(who, states)
+def _forecast(
+    truth: Truth, past: Past, *, who: np.ndarray, cutoff: date, days: int, draws: int, rng: np.random.Generator
+) -> tuple[Totals, Totals]:
+    owner, arrives = np.repeat(who, draws), truth.customers.arrives
+    seen = np.maximum(past.orders.last(who), past.signs.touches.last(who))  # until then none was gone
+    survived = np.maximum(seen - truth.config.purchases.leaving_days - arrives[who], 0.0)
     drawn = draw_states(
-        rng, config=truth.config, customer_id=owner, arrives=truth.customers.arrives[owner],
-        community=truth.customers.community[owner], effects=truth.effects,
+        rng, config=truth.config, customer_id=owner, arrives=arrives[owner], effects=truth.effects,
+        community=truth.customers.community[owner], survived=np.repeat(survived, draws),
     )  # fmt: skip
+    drawn, already = _responding(rng, drawn, past.signs.touches, share=truth.config.contacts.response)
     now = float((cutoff - truth.config.calendar.start).days)
-    known, log_likelihood = _conditioned(drawn, past, now=now, truth=truth)
-    weight = _weights(log_likelihood.reshape(-1, states))
-    said = replace(truth, customers=known).expected(cutoff, days=days)
-    return Expected(
-        *((getattr(said, field.name).reshape(-1, states) * weight).sum(axis=1) for field in fields(Expected))
-    )
+    known = _conditioned(drawn, past, now=now, truth=truth)
+    weight = _weights((known.log_likelihood - already).reshape(-1, draws))
+    said = replace(truth, customers=known.states).expected(cutoff, days=days)
+    mean = ((getattr(said, field.name).reshape(-1, draws) * weight).sum(axis=1) for field in fields(Totals))
+    states = known.draw(rng, _resampled(rng, weight))
+    return Totals(*mean), by_customer(draw_totals(rng, truth, states, now=now, days=days), draws=draws)
+
+
+def _responding(
+    rng: np.random.Generator, drawn: Customers, touches: Timeline, *, share: float
+) -> tuple[Customers, np.ndarray]:
+    # The states with a share of responses drawn given those so far, and the log-likelihood that this has used already.
+    if share in (0, 1):
+        return drawn, np.zeros(len(drawn))
+    reached, responded = touches.number(drawn.customer_id, 0.0), touches.total(drawn.customer_id, 0.0)
+    response = rng.beta(RESPONSE_SHAPE + responded, RESPONSE_SHAPE / share - RESPONSE_SHAPE + reached - responded)
+    used = xlogy(responded, response) + xlog1py(reached - responded, -response)
+    return replace(drawn, response=response), used
+
+
+def _resampled(rng: np.random.Generator, weight: np.ndarray) -> np.ndarray:
+    """Numbers of the states, as often as their weights say: [n, draws] weights -> [n x draws]. Kitagawa 1996."""
+    n, draws = weight.shape
+    places = (np.arange(draws) + rng.random((n, 1))) / draws + np.arange(n)[:, None]
+    found = np.searchsorted((np.cumsum(weight, axis=1) + np.arange(n)[:, None]).ravel(), places.ravel())
+    first = np.repeat(np.arange(n) * draws, draws)
+    return np.clip(found, first, first + draws - 1)  # whatever rounding says
 
 
 def _weights(log_likelihood: np.ndarray) -> np.ndarray:
@@ -101,9 +123,29 @@ def _weights(log_likelihood: np.ndarray) -> np.ndarray:
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def _conditioned(drawn: Customers, past: Past, *, now: float, truth: Truth) -> tuple[Customers, np.ndarray]:
-    """The drawn states with rate and value as they are to be expected given the rest of the state and all that is known
-    up to `now`; and the log-likelihood of this under that rest, [states], up to what is the same for all of a customer.
+@dataclass(frozen=True)
+class Conditioned:
+    """States with rate and value as they are to be expected given the rest of the state and the past; the shapes of the
+    Gamma and the inverse Gamma about these means; and the log-likelihood of the past: [states] each."""
+
+    states: Customers
+    rate_shape: np.ndarray
+    value_shape: np.ndarray
+    log_likelihood: np.ndarray
+
+    def draw(self, rng: np.random.Generator, which: np.ndarray) -> Customers:
+        """Some of the states, with a rate and a value drawn for each."""
+        states, rate_shape, value_shape = self.states.part(which), self.rate_shape[which], self.value_shape[which]
+        rate = states.rate * rng.standard_gamma(rate_shape) / rate_shape
+        varies = np.isfinite(value_shape)
+        shape = np.where(varies, value_shape, 2.0)
+        value = states.value * np.where(varies, (shape - 1) / rng.standard_gamma(shape), 1.0)
+        return replace(states, rate=rate, value=value)
+
+
+def _conditioned(drawn: Customers, past: Past, *, now: float, truth: Truth) -> Conditioned:
+    """The drawn states given all that is known up to `now`, with its log-likelihood under the rest of the state, up to
+    what is the same for all of a customer.
 
     Rates are Gamma and orders Poisson, mean values inverse Gamma and values Gamma: both integrate out. Spend is
     proportional to both, so it is theirs at their means.
@@ -126,25 +168,38 @@ def _conditioned(drawn: Customers, past: Past, *, now: float, truth: Truth) -> t
         total += xlogy(number, rate) - config.purchases.value_shape * number * np.log(value)
         bought, could = bought + number, could + rate * (full + config.purchases.leaving_rate * fading)
         values, worth = values + number, worth + orders.total(who, since, until) / value
-    rate, of_rates = _gamma_poisson(bought, could, shape=config.purchases.rate_shape)
-    value, of_values = _gamma_gamma(values, worth, config=config.purchases)
+    rates = _gamma_poisson(bought, could, shape=config.purchases.rate_shape)
+    values_of = _gamma_gamma(values, worth, config=config.purchases)
     possible = orders.number(who, ends, now) == 0
-    return replace(drawn, rate=rate, value=value), np.where(possible, total + of_rates + of_values, -np.inf)
+    likely = np.where(possible, total + rates.log_likelihood + values_of.log_likelihood, -np.inf)
+    return Conditioned(replace(drawn, rate=rates.mean, value=values_of.mean), rates.shape, values_of.shape, likely)
 
 
-def _gamma_poisson(number: np.ndarray, exposure: np.ndarray, *, shape: float) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of a rate of mean 1 and Gamma `shape`, given so many events; and their log-likelihood: [n] each."""
-    return (shape + number) / (shape + exposure), -(shape + number) * np.log1p(exposure / shape)
+@dataclass(frozen=True)
+class Posterior:
+    """A latent number given events: its mean, the shape of its distribution, the log-likelihood of the events, each
+    [n]."""
+
+    mean: np.ndarray
+    shape: np.ndarray
+    log_likelihood: np.ndarray
 
 
-def _gamma_gamma(number: np.ndarray, worth: np.ndarray, *, config: PurchaseConfig) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of a customer's mean value, given so many values of this sum; and their log-likelihood: [n] each."""
+def _gamma_poisson(number: np.ndarray, exposure: np.ndarray, *, shape: float) -> Posterior:
+    """A rate of mean 1 and Gamma `shape`, given so many events."""
+    after = shape + number
+    return Posterior(after / (shape + exposure), after, -after * np.log1p(exposure / shape))
+
+
+def _gamma_gamma(number: np.ndarray, worth: np.ndarray, *, config: PurchaseConfig) -> Posterior:
+    """A customer's mean value, inverse Gamma, given so many values of this sum; of infinite shape if all are alike."""
     if config.value_spread == 0:
-        return np.full(len(number), config.value), -config.value_shape * worth / config.value
+        alike = np.full(len(number), config.value)
+        return Posterior(alike, np.full(len(number), np.inf), -config.value_shape * worth / config.value)
     shape = 2 + 1 / config.value_spread**2
     scale, of_worth = (shape - 1) * config.value, config.value_shape * worth
     after = shape + config.value_shape * number
-    return (scale + of_worth) / (after - 1), -after * np.log1p(of_worth / scale)
+    return Posterior((scale + of_worth) / (after - 1), after, -after * np.log1p(of_worth / scale))
 
 
 def _exposure(

@@ -83,32 +83,38 @@ def value_at(customers: Customers, *, day: np.ndarray | float, config: WorldConf
     return value * np.where(relaunched(customers, config), config.relaunch.value, 1.0)
 
 
-def draw_touches(rng: np.random.Generator, customers: Customers, *, config: WorldConfig) -> Touches:
-    """Every campaign reaches a share of the customers who have come and not yet gone."""
+def draw_touches(rng: np.random.Generator, customers: Customers, *, config: WorldConfig, since: float = 0.0) -> Touches:
+    """Every campaign that may bring orders from day `since` on reaches a share of the customers who have come and not
+    yet gone."""
     starts, until = campaign_days(config.calendar), gone(customers, config)
+    first = int(np.searchsorted(starts, since - RESPONSE_DAYS))
+    starts = starts[first:]
     drawn = rng.random((len(customers), len(starts)), dtype=np.float32) < config.contacts.reach
     there = (starts > customers.arrives[:, None]) & (starts < until[:, None])
     owner, campaign = np.nonzero(drawn & there)
-    return Touches(owner, campaign, rng.random(len(owner)) < customers.response[owner])
+    return Touches(owner, first + campaign, rng.random(len(owner)) < customers.response[owner])
 
 
-def draw_orders(rng: np.random.Generator, customers: Customers, touches: Touches, *, config: WorldConfig) -> Orders:
-    """The first order at the arrival, the orders of the trial and of the time after, and those that campaigns
-    brought."""
+def draw_orders(
+    rng: np.random.Generator, customers: Customers, touches: Touches, *, config: WorldConfig, since: float = 0.0
+) -> Orders:
+    """The first order at the arrival, the orders of the trial and of the time after, and those that campaigns brought:
+    all from day `since` to the end of the calendar."""
     clock = np.concatenate([[0.0], np.cumsum(pace(config.calendar)[: config.calendar.days])])
     trial_ends = np.minimum(customers.arrives + config.purchases.trial_days, config.calendar.days)
     until = np.minimum(gone(customers, config), config.calendar.days)
     everybody = np.arange(len(customers))
-    trial = _poisson(rng, everybody, customers.arrives, np.minimum(trial_ends, until),
+    trial = _poisson(rng, everybody, np.maximum(customers.arrives, since), np.minimum(trial_ends, until),
                      rate=rate_at(customers, day=-np.inf, config=config), clock=clock)  # fmt: skip
-    mature = _poisson(rng, everybody, trial_ends, until,
+    mature = _poisson(rng, everybody, np.maximum(trial_ends, since), until,
                       rate=rate_at(customers, day=np.inf, config=config), clock=clock)  # fmt: skip
-    promoted = _promoted(rng, customers, touches, config=config, clock=clock)
+    promoted = _promoted(rng, customers, touches, config=config, clock=clock, since=since)
     owner = np.concatenate([everybody, trial[0], mature[0], promoted[0]])
     day = np.concatenate([customers.arrives, trial[1], mature[1], promoted[1]])
     by_campaign = np.arange(len(owner)) >= len(owner) - len(promoted[0])
     leaving = (day >= customers.leaves[owner]) & (rng.random(len(owner)) >= config.purchases.leaving_rate)
-    kept = ~leaving & (day < until[owner]) | (np.arange(len(owner)) < len(everybody))
+    first = np.arange(len(owner)) < len(everybody)
+    kept = np.where(first, day >= since, ~leaving & (day < until[owner]))
     order = np.argsort(day[kept], kind="stable")
     owner, day, by_campaign = owner[kept][order], day[kept][order], by_campaign[kept][order]
     shape, mean = config.purchases.value_shape, value_at(customers.part(owner), day=day, config=config)
@@ -116,13 +122,14 @@ def draw_orders(rng: np.random.Generator, customers: Customers, touches: Touches
 
 
 def _promoted(
-    rng: np.random.Generator, customers: Customers, touches: Touches, *, config: WorldConfig, clock: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    rng: np.random.Generator, customers: Customers, touches: Touches, *, config: WorldConfig, clock: np.ndarray,
+    since: float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     owner = touches.owner[touches.responded]
     start = campaign_days(config.calendar)[touches.campaign[touches.responded]]
     end = np.minimum(start + RESPONSE_DAYS, config.calendar.days)
     rate = config.contacts.lift * rate_at(customers.part(owner), day=start, config=config)
-    return _poisson(rng, owner, start, end, rate=rate, clock=clock)
+    return _poisson(rng, owner, np.maximum(start, since), end, rate=rate, clock=clock)
 
 
 def _poisson(

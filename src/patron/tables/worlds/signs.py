@@ -54,6 +54,12 @@ class Timeline:
         """The sum of their values: [n]."""
         return self._sums[self.place(who, until)] - self._sums[self.place(who, since)]
 
+    def last(self, who: np.ndarray) -> np.ndarray:
+        """The day of each customer's last event, -inf without one: [n]."""
+        if not len(self):
+            return np.full(len(who), -np.inf)
+        return np.where(self.number(who, 0.0) > 0, self.day[np.maximum(self.place(who, np.inf) - 1, 0)], -np.inf)
+
     @cached_property
     def _times(self) -> np.ndarray:
         return self.owner * SPAN + self.day

@@ -1,8 +1,9 @@
 """What each customer of a world is expected to spend, given all that is latent at a cutoff: the ceiling of any model.
 
-Whether a customer has begun to leave is known, when one will is not. The expectation is over the rest of the lifetime,
-the number of orders, their values, the customer's responses to campaigns, and the returns, also of orders that were
-placed before the cutoff. It is summed over steps of at most a week, within which no campaign starts or ends.
+Known is whether a customer has begun to leave, and a leaving that contacts foreshadow already; when any other will
+leave is not. The expectation is over the rest of the lifetime, the number of orders, their values, the customer's
+responses to campaigns, and the returns, also of orders that were placed before the cutoff. It is summed over steps of
+at most a week, within which no campaign starts or ends.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from datetime import date
 import numpy as np
 
 from patron.tables.worlds.config import WorldConfig
+from patron.tables.worlds.events import FORESHADOW_DAYS
 from patron.tables.worlds.latent import CAMPAIGN_DAYS, PERIOD, RESPONSE_DAYS, RETURN_DAYS, Catalogue, Customers
 from patron.tables.worlds.purchases import campaign_on, pace, rate_at, value_at
 
@@ -19,8 +21,9 @@ STEP = 7.0  # days
 
 
 @dataclass(frozen=True)
-class Expected:
-    """Expected `orders` and `gross` and `net` spend of customers in a window, each [n]; 0 before the first order.
+class Totals:
+    """`orders`, `gross` and `net` spend of customers in a window, expected or drawn, each [n] or [n, draws]; 0 before
+    the first order.
 
     Net is gross less what is refunded in the window, which may be below 0.
     """
@@ -40,13 +43,12 @@ class Truth:
     customers: Customers
     catalogue: Catalogue
 
-    def expected(self, cutoff: date, *, days: int) -> Expected:
+    def expected(self, cutoff: date, *, days: int) -> Totals:
         """What is to be expected in `(cutoff, cutoff + days]` of every customer who has come by the cutoff. Raises
         ValueError if that ends more than two years after the world."""
         now, customers = float((cutoff - self.config.calendar.start).days), self.customers
         clock, returned = np.concatenate([[0.0], np.cumsum(pace(self.config.calendar))]), self._returned()
-        if now + days >= len(clock):
-            raise ValueError(f"nothing is known of {days} days from {cutoff}: too long after the end of the world")
+        self.require_known(cutoff, days=days)
         orders, gross = np.zeros(len(customers)), np.zeros(len(customers))
         refunds = self._first_orders(now) * returned(now) * _refunded(customers.arrives, now=now, days=days)
         for start, end in _steps(now, days=days):
@@ -58,7 +60,12 @@ class Truth:
                 orders += number * mass
                 gross += worth * mass
         come = customers.arrives <= now
-        return Expected(orders * come, gross * come, (gross - refunds) * come)
+        return Totals(orders * come, gross * come, (gross - refunds) * come)
+
+    def require_known(self, cutoff: date, *, days: int) -> None:
+        """Raises ValueError if `(cutoff, cutoff + days]` ends more than two years after the world."""
+        if (cutoff - self.config.calendar.start).days + days > len(pace(self.config.calendar)):
+            raise ValueError(f"nothing is known of {days} days from {cutoff}: too long after the end of the world")
 
     def _first_orders(self, now: float) -> np.ndarray:
         # What the order at the arrival was worth, of customers who may still send it back.
@@ -80,21 +87,27 @@ class Truth:
     def _activity(self, day: float, *, now: float) -> np.ndarray:
         # Expected share of the full pace at `day`: 1 of who has not begun to leave, `leaving_rate` of who is leaving.
         wanted, customers = self.config.purchases, self.customers
-        staying = np.exp(-customers.hazard * max(day - now, 0.0))
-        begun = np.exp(-customers.hazard * max(day - wanted.leaving_days - now, 0.0)) - staying
+        known = now + foreseen(self.config)
+        staying = np.exp(-customers.hazard * max(day - known, 0.0))
+        begun = np.exp(-customers.hazard * max(day - wanted.leaving_days - known, 0.0)) - staying
         still = customers.leaves + wanted.leaving_days > day
-        known = np.where(customers.leaves > day, 1.0, wanted.leaving_rate * still)
-        return np.where(customers.leaves > now, staying + wanted.leaving_rate * begun, known)
+        drawn = np.where(customers.leaves > day, 1.0, wanted.leaving_rate * still)
+        return np.where(customers.leaves > known, staying + wanted.leaving_rate * begun, drawn)
+
+    def return_rates(self) -> np.ndarray:
+        """The share of the lines that are sent back, by period and taste community: [periods, communities]."""
+        by_community, taste = self.catalogue.returned(self.config.communities.number), self.config.catalogue.taste
+        return taste * by_community + (1 - taste) * by_community.mean(axis=1, keepdims=True)
 
     def _returned(self) -> Callable[[float], np.ndarray]:
         # day -> the share that each customer sends back of what is bought then: [n].
-        by_community, taste = self.catalogue.returned(self.config.communities.number), self.config.catalogue.taste
+        rates = self.return_rates()
+        return lambda day: rates[min(int(day // PERIOD), len(rates) - 1), self.customers.community]
 
-        def at(day: float) -> np.ndarray:
-            rate = by_community[min(int(day // PERIOD), len(by_community) - 1)]
-            return taste * rate[self.customers.community] + (1 - taste) * rate.mean()
 
-        return at
+def foreseen(config: WorldConfig) -> float:
+    """For how many days ahead contacts show a leaving: 0 in a world in which customers neither complain nor call."""
+    return FORESHADOW_DAYS if config.contacts.complaints or config.contacts.interactions else 0.0
 
 
 def _steps(now: float, *, days: int) -> Iterator[tuple[float, float]]:
