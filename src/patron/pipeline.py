@@ -201,6 +201,7 @@ def run_one(experiment: Experiment, *, name: str, seed: int) -> pd.DataFrame:
     folder = RunFolder(config.runs / config.name / f"{name}-seed{seed}")
     resolved = _resolved(config, name=name, seed=seed)
     if folder.is_done and not config.force:
+        folder.require_format()
         _require_same(folder, resolved)
         log.info("%s is done and left alone (force=true fits it again)", folder.path)
         return folder.predictions()

@@ -25,6 +25,8 @@ from patron.files import lock, whole_file, write_text
 
 _PACKAGES = ("torch", "torch-geometric", "pytorch-lightning", "lightgbm", "duckdb", "numpy", "pandas", "patron")
 
+FORMAT = 2  # of what a run holds; 1, of patron 0.1.0, had other predictions and models
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -53,7 +55,8 @@ class RunFolder:
         """Write predictions and report, then `DONE`."""
         with whole_file(self.path / "predictions.parquet") as partial:
             predictions.to_parquet(partial, index=False)
-        write_text(self.path / "report.json", json.dumps({**provenance(), **report}, indent=1, default=str))
+        whole = {"format": FORMAT, **provenance(), **report}
+        write_text(self.path / "report.json", json.dumps(whole, indent=1, default=str))
         write_text(self.path / "DONE", "")
 
     def config(self) -> dict[str, Any]:
@@ -62,6 +65,17 @@ class RunFolder:
         if not file.exists():
             raise ValueError(f"{self.path} is not a run: it has no config.yaml; scripts/train.py makes runs")
         return yaml.safe_load(file.read_text())
+
+    def require_format(self) -> None:
+        """Raises ValueError for a finished run whose model and predictions this patron does not read."""
+        report = json.loads((self.path / "report.json").read_text())
+        found = report.get("format", 1)
+        if found != FORMAT:
+            raise ValueError(
+                f"{self.path} was made by patron {report['versions']['patron']} (format {found}), whose models and "
+                f"predictions this version (format {FORMAT}) does not read; train it again with force=true, or use "
+                f"that version"
+            )
 
     def predictions(self) -> pd.DataFrame:
         """The predictions of a finished run."""

@@ -94,6 +94,11 @@ class Decoder:
         assert self.calibration is not None
         return self.calibration.apply(self._raw(said), history)
 
+    def scaled(self, factor: float) -> Self:
+        """The same, with all spend times `factor`, still at most what the calibration allows."""
+        assert self.calibration is not None
+        return replace(self, calibration=replace(self.calibration, factor=self.calibration.factor * factor))
+
     def _raw(self, said: Forecast) -> Distribution:
         if isinstance(said, Centre):
             assert self.residuals is not None, "fitted to what needs no residuals"

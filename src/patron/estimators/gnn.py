@@ -105,7 +105,6 @@ class GNN(Stored):
     spec: FeatureSpec
     trained: _Trained
     decoder: Decoder
-    factor: float  # of all spend
     held_out: Prediction
     _kept: _Kept | None = None
 
@@ -116,7 +115,7 @@ class GNN(Stored):
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         rows = self.begin(db, refit)
         self.learn(db, train=self.begin(db, train), val=self.begin(db, val), refit=rows)
-        self.factor = self._factor(db, rows)
+        self.decoder = self.decoder.scaled(self._factor(db, rows))
         return self
 
     def _factor(self, db: Database, rows: Rows) -> float:
@@ -170,7 +169,7 @@ class GNN(Stored):
         head, out, history = self.trained.model.head, self.apply(db, rows, outputs), rows.history
 
         def spend(some: slice) -> Distribution:
-            return self.decoder.decode(head.forecast(out[some]), history[some]).scaled(self.factor)
+            return self.decoder.decode(head.forecast(out[some]), history[some])
 
         return Prediction(as_numpy(head.rank(out)), spend)
 

@@ -53,6 +53,7 @@ HEADERS = {
     "gini": "Gini",
     "capture10": "top 10 % hold",
     "crps": "CRPS / mean",
+    "coverage80_randomised": "80 % at random zeros",
     "coverage80": "80 % covers",
     "coverage80_payers": "of payers",
     "roc_auc": "ROC AUC",
@@ -68,6 +69,8 @@ _ORACLES_SAID = {
 }  # fmt: skip
 _WITH_INTERVAL = ("spearman", "nmae")  # the others would make the table too wide to read
 _DIFFERENCE = "spearman_minus_"
+# The share that predictions themselves promise, printed beside the one that came.
+_PROMISED = {"coverage80": "coverage80_implied", "coverage80_payers": "coverage80_payers_implied"}
 _UNSHOWN = {_DIFFERENCE + control for controls in CONTROLS.values() for control in controls}  # the verdict says them
 _WIDE = 145  # columns of a terminal that all metrics need
 _NARROW = ("spearman", "nmae", "bias", "capture10", "roc_auc", "brier", ATTAINED)
@@ -89,6 +92,8 @@ def comparison(results: pd.DataFrame) -> pd.DataFrame:
         table[metric] = values[metric]
         if metric not in FLAG_METRICS or metric in _WITH_INTERVAL:
             table[f"{metric}_lo"], table[f"{metric}_hi"] = lo[metric], hi[metric]
+        if _PROMISED.get(metric) in values:
+            table[f"{metric}_promised"] = values[_PROMISED[metric]]
         if metric in FLAG_METRICS:
             table[f"{metric}_sd"] = values.get(f"{metric}_seed_sd", math.nan)
     return table.reset_index()
@@ -231,7 +236,8 @@ def cells_of(table: pd.DataFrame, *, signs: Mapping[tuple[str, str], str]) -> tu
             " ".join(filter(None, [_cell(row, metric), signs.get((str(name), metric), "")]))
             for name, row in frame.iterrows()
         ]
-        best[_header(metric)] = _is_best(frame[metric], metric)
+        is_promise = f"{metric}_promised" in frame  # what came is to be near it, and not near a number for all
+        best[_header(metric)] = False if is_promise else _is_best(frame[metric], metric)
     return cells, best
 
 
@@ -242,7 +248,9 @@ def _cell(row: pd.Series, metric: str) -> str:
     bracket = between(row.get(f"{metric}_lo", math.nan), row.get(f"{metric}_hi", math.nan), show)
     sd = row.get(f"{metric}_sd", math.nan) if metric in _WITH_INTERVAL else math.nan
     spread = "" if math.isnan(sd) else f"± {show(sd)}"
-    return " ".join(part for part in (show(row[metric]), bracket, spread) if part)
+    promised = row.get(f"{metric}_promised", math.nan)
+    promise = "" if math.isnan(promised) else f"({show(promised)})"
+    return " ".join(part for part in (show(row[metric]), bracket, spread, promise) if part)
 
 
 def _two_lines(cell: str) -> str:
@@ -273,11 +281,22 @@ def small_print(results: pd.DataFrame) -> list[str]:
         f"Data {first['data']}, task {first['task']}. Split {SPLITS.get(first['split'], first['split'])}.{several}",
         f"n = {rows['n'].max():,} rows of customer and cutoff.{_ceilings_said(rows)}",
         "Brackets: 95 % interval, bootstrap over customers; ±: SD over seeds; Δ: paired; bold: best, not a test.",
+        *_coverage_said(rows),
         " ".join(marks_said(rows)),
         " ".join([*_oracles_said(rows), *_gain_said(rows)]),
         f"Command: `{_unique(rows['command'])}`; commit `{_unique(rows['commit'])}`.",
     ]
     return [line for line in lines if line]
+
+
+def _coverage_said(rows: pd.DataFrame) -> list[str]:
+    if not (rows["metric"] == "coverage80_implied").any():
+        return []
+    return [
+        "80 % covers: the share of labels in [q10, q90]; in brackets the share that the predictions promise, above "
+        "80 % where more than a tenth of a distribution is at 0. At random zeros: each label of 0 counts as anywhere "
+        "in the mass at 0, and 80 % is right."
+    ]
 
 
 def _ceilings_said(rows: pd.DataFrame) -> str:

@@ -59,6 +59,7 @@ def score(config: ScoreConfig) -> Written:
     stored = folder.config()
     if not folder.is_done:
         raise ValueError(f"run {config.run} is not done: it was stopped before the end; give the same command again")
+    folder.require_format()
     experiment = load({**stored, "data": {**stored["data"], **config.data}}, schema=Config)
     db = load_database(experiment.data)
     _require_known(db, config.cutoff)
