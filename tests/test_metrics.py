@@ -8,6 +8,7 @@ from sklearn.metrics import (
     average_precision_score,
     brier_score_loss,
     mean_absolute_error,
+    mean_tweedie_deviance,
     r2_score,
     roc_auc_score,
     root_mean_squared_error,
@@ -168,6 +169,12 @@ def test_decile_mape_by_hand() -> None:
     assert metrics.decile_mape(y, np.full(20, 21.0)) == pytest.approx(1)  # all tied: one tenth of mean 10.5
     assert np.isnan(metrics.decile_mape(np.where(y < 3, 0, y), y))
     assert metrics.decile_mape(np.where(y < 3, 0, y), np.where(y < 3, 0, 2 * y)) == pytest.approx(0.9)
+
+
+def test_tweedie_is_the_deviance_of_sklearn() -> None:
+    y, score = np.array([0.0, 4.0, 10.0, 250.0]), np.array([1.0, 4.0, 30.0, 90.0])
+    assert metrics.tweedie(y, score) == pytest.approx(mean_tweedie_deviance(y, score, power=1.5))
+    assert metrics.tweedie(y, y * 0 + 0.0) == pytest.approx(metrics.tweedie(y, y * 0 + 0.01))
 
 
 def test_no_information_and_no_spend() -> None:

@@ -274,4 +274,6 @@ def _error(subject: _Subject, predictions: pd.DataFrame, metric: Metric) -> floa
 
 
 def _renamed(rows: TaskTable, renaming: Renaming) -> TaskTable:
-    return replace(rows, frame=rows.frame.assign(customer_id=renaming.customers(rows.frame["customer_id"])))
+    anchor = rows.anchor and replace(rows.anchor, rows=_renamed(rows.anchor.rows, renaming))
+    frame = rows.frame.assign(customer_id=renaming.customers(rows.frame["customer_id"]))
+    return replace(rows, frame=frame, anchor=anchor)

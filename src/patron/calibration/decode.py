@@ -73,12 +73,13 @@ class Residuals:
 
 @dataclass(frozen=True, eq=False)
 class Decoder:
-    """Makes distributions of spend of a model's forecasts: by the residuals of a `Centre`, and calibrated. Of a flag
-    payers' spend is 1."""
+    """Makes distributions of spend of a model's forecasts: by the residuals of a `Centre`, calibrated, and of a horizon
+    `stretch` times as long as the windows that were learned. Of a flag payers' spend is 1."""
 
     residuals: Residuals | None
     is_flag: bool
     calibration: Calibration | None = None
+    stretch: float = 1.0
 
     @classmethod
     def fit(cls, said: Forecast, rows: TaskTable, *, seen: float = 0.0) -> Self:
@@ -92,7 +93,13 @@ class Decoder:
     def decode(self, said: Forecast, history: np.ndarray) -> Distribution:
         """The distributions of rows of a `history` [n]."""
         assert self.calibration is not None
-        return self.calibration.apply(self._raw(said), history)
+        return (
+            self.calibration.apply(self._raw(said), history).stretched(self.stretch).at_most(self.calibration.largest)
+        )
+
+    def stretched(self, stretch: float) -> Self:
+        """The same, of a horizon `stretch` times as long as the windows that were learned."""
+        return replace(self, stretch=stretch)
 
     def scaled(self, factor: float) -> Self:
         """The same, with all spend times `factor`, still at most what the calibration allows."""

@@ -79,6 +79,20 @@ class Distribution:
         """All of spend times `factor`, [] or [n]."""
         return replace(self, logs=self.logs + np.log(np.broadcast_to(factor, len(self)))[:, None])
 
+    def stretched(self, factor: float) -> "Distribution":
+        """Spend in a window `factor` times as long, if it goes on as it is: without any as often as in so many windows
+        one after the other, and `factor` times as much in the mean."""
+        if factor == 1:
+            return self
+        p_active = 1 - (1 - self.p_active) ** factor
+        known = self.p_active > 0
+        more = np.where(known, factor * self.p_active, 1) / np.where(known, p_active, 1)
+        return replace(self.scaled(more), p_active=p_active)
+
+    def at_most(self, largest: float) -> "Distribution":
+        """No quantile up to the last level above `largest`."""
+        return replace(self, logs=np.minimum(self.logs, np.log(max(largest, 1e-9))))
+
     def where(self, rows: "np.ndarray | slice") -> "Distribution":
         """The rows of a mask, of positions or of a slice."""
         return Distribution(self.p_active[rows], self.logs[rows], self.tail[rows])

@@ -73,8 +73,7 @@ class Calibration:
         """The calibrated distributions of rows of a `history` [n]."""
         p_active = expit(self.intercepts[history] + self.slope * _logits(said.p_active))
         moved = replace(said.at_levels(self.levels[history]), p_active=p_active)
-        moved = replace(moved, tail=self.tails.of(_body(moved))).scaled(self.factor)
-        return replace(moved, logs=np.minimum(moved.logs, np.log(max(self.largest, 1e-9))))
+        return replace(moved, tail=self.tails.of(_body(moved))).scaled(self.factor).at_most(self.largest)
 
 
 def tenths(values: np.ndarray, *, bins: int = 10, minimum: int = 50) -> np.ndarray:

@@ -62,6 +62,15 @@ def blocks(number: int) -> list[slice]:
     return [slice(start, min(start + AT_ONCE, number)) for start in range(0, max(number, 1), AT_ONCE)]
 
 
+def level_factor(refit: TaskTable, predict: Callable[..., pd.DataFrame]) -> float:
+    """By what spend is to be multiplied so that it is at the level to which the rows of `refit` are anchored: 1 where
+    they are not, within a third and three."""
+    if refit.anchor is None:
+        return 1.0
+    expected = float(predict(rows=refit.anchor.rows)["ltv_mean"].mean())
+    return float(np.clip(refit.anchor.mean / max(expected, 1e-9), 1 / 3, 3))
+
+
 class Component(Estimator, Protocol):
     """An estimator that a stack can be made of: `held_out` is what it said of the validation rows when it had not
     learned from them, in their order; nothing that it calibrated on a row has gone into what it says of it."""

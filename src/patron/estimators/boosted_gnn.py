@@ -2,6 +2,7 @@
 what only the graph can add."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from patron.calibration.decode import Decoder
 from patron.calibration.distribution import Distribution
 from patron.calibration.recalibrate import cross_fitted
 from patron.days import midnight
-from patron.estimators.base import Prediction, Setting
+from patron.estimators.base import Prediction, Setting, level_factor
 from patron.estimators.boosting import Boosted, Level, Said
 from patron.estimators.choose import advantage
 from patron.estimators.gnn import GNN, GNNConfig, Rows, in_order
@@ -73,6 +74,7 @@ class BoostedGNN(GNN):
             refit=latest,
         )
         self.level = self._level(db, latest)
+        self.decoder = self.decoder.scaled(level_factor(refit, partial(self.predict, db)))
         return self
 
     def _level(self, db: Database, rows: Rows) -> Level:
@@ -105,7 +107,7 @@ class BoostedGNN(GNN):
 
     def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any, refit: TaskTable) -> Self:
         """Where the correction clearly pays on the validation rows, these say how to decode it; else LightGBM does."""
-        rows, seen = val.table, float(refit.label.max())
+        rows, seen = val.table, refit.largest
         after = _corrected(self.boosted.tuned.say(self.boosted.matrix(db, rows)), out, head=head)
 
         def learned(some: np.ndarray) -> tuple[Level, Decoder]:
@@ -118,7 +120,7 @@ class BoostedGNN(GNN):
 
         self.decoder, self.held_out = self.boosted.decoder, self.boosted.out_of_time(after, rows, refit=refit)
         if _pays(self.held_out, self.boosted.held_out, rows=rows):
-            _, self.decoder = learned(np.ones(len(rows), dtype=bool))
+            self.decoder = learned(np.ones(len(rows), dtype=bool))[1].stretched(refit.stretch)
             self.held_out = Prediction(after.rank, cross_fitted(rows, calibrated).where)
         return self
 

@@ -19,7 +19,7 @@ from patron.calibration.decode import Decoder
 from patron.calibration.distribution import Distribution
 from patron.calibration.recalibrate import FACTOR, cross_fitted
 from patron.days import midnight
-from patron.estimators.base import Prediction, Setting, Stored, blocks
+from patron.estimators.base import Prediction, Setting, Stored, blocks, level_factor
 from patron.features.asof import (
     FeatureSpec,
     customer_features,
@@ -115,7 +115,8 @@ class GNN(Stored):
         self.spec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
         rows = self.begin(db, refit)
         self.learn(db, train=self.begin(db, train), val=self.begin(db, val), refit=rows)
-        self.decoder = self.decoder.scaled(self._factor(db, rows))
+        self.decoder = self.decoder.scaled(self._factor(db, rows)).stretched(refit.stretch)
+        self.decoder = self.decoder.scaled(level_factor(refit, partial(self.predict, db)))
         return self
 
     def _factor(self, db: Database, rows: Rows) -> float:
@@ -147,7 +148,7 @@ class GNN(Stored):
     def calibrate(self, db: Database, out: torch.Tensor, val: Rows, *, head: Any, refit: TaskTable) -> Self:
         """Learn to decode from the outputs of `head` for rows that it had not learned from, about their
         level; `refit` are all rows whose labels are known."""
-        rows, seen = val.table, float(refit.label.max())
+        rows, seen = val.table, refit.largest
 
         def learned(some: np.ndarray) -> tuple[torch.Tensor, Decoder]:
             by = level(head, out[torch.from_numpy(some)], rows.label[some])

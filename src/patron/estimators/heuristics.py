@@ -1,6 +1,7 @@
 """The baselines that cost nothing: nobody buys again, everybody goes on as in the last window (field note 11), and
 whoever ordered most will be worth most."""
 
+from functools import partial
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from patron.estimators.base import Setting, Stored, expectations
+from patron.estimators.base import Setting, Stored, expectations, level_factor
 from patron.features.asof import FeatureSpec, design, specify
 from patron.tables.database import Database
 from patron.task.ltv import TaskTable, last_outcome
@@ -80,10 +81,11 @@ class Frequency(Stored):
 
     def fit(self, db: Database, *, train: TaskTable, val: TaskTable, refit: TaskTable) -> Self:
         self.spec: FeatureSpec = specify(db, config=self.setting.features, horizon=refit.horizon, cutoffs=refit.cutoffs)
-        rows = self._orders(db, refit).assign(label=refit.label)
+        rows = self._orders(db, refit).assign(label=refit.stretch * refit.label)
         self.falls = refit.is_flag and rows["orders"].corr(rows["label"], method="spearman") < 0
         by_cell = rows.groupby("cell")["label"].agg(["mean", "median"])
         self.by_cell = by_cell.reindex(range(1, self.config.cells + 1)).interpolate(limit_direction="both")
+        self.by_cell = level_factor(refit, partial(self.predict, db)) * self.by_cell
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:

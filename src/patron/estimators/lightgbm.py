@@ -3,6 +3,7 @@ what a customer's own row says, on all of them, or with what the other buyers of
 
 from collections.abc import Mapping
 from datetime import date
+from functools import partial
 from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from patron.calibration.decode import Decoder, held_out
 from patron.calibration.distribution import Distribution
 from patron.calibration.recalibrate import cross_fitted
-from patron.estimators.base import Prediction, Setting, Stored
+from patron.estimators.base import Prediction, Setting, Stored, level_factor
 from patron.estimators.boosting import Boosted, Level, Matrix, Name, Said, boost
 from patron.features.asof import RFM, FeatureSpec, design, specify
 from patron.features.encode import Encoder, encode, fit_encoder
@@ -71,15 +72,17 @@ class LightGBM(Stored):
             self.tuned = self._boost(past, train, self.most, valid=(later, val))
             self.trees = self.tuned.trees
             self.known, _ = self._held_out(matrix, refit, trees=self.trees, choose=False)
-        self.decoder = Decoder.fit(self.known.forecast, refit)
+        self.decoder = Decoder.fit(self.known.forecast, refit, seen=refit.largest)
         self.final = self._boost(matrix, refit, self.trees)
         self.held_out = self.out_of_time(self.tuned.say(later), val, refit=refit)
+        self.decoder = self.decoder.stretched(refit.stretch)
+        self.decoder = self.decoder.scaled(level_factor(refit, partial(self.predict, db)))
         return self
 
     def out_of_time(self, said: Said, val: TaskTable, *, refit: TaskTable) -> Prediction:
         """What is predicted of the validation rows if earlier boosters say `said` of them: for each half of their
         customers, level and decoder are what the others taught."""
-        customers, seen = refit.frame["customer_id"], float(refit.label.max())
+        customers, seen = refit.frame["customer_id"], refit.largest
 
         def calibrated(fitted: np.ndarray, asked: np.ndarray) -> Distribution:
             others = ~customers.isin(val.frame["customer_id"][asked]).to_numpy()

@@ -7,6 +7,7 @@ the validation rows better than all that, it ranks.
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
-from patron.estimators.base import Setting, Stored, expectations
+from patron.estimators.base import Setting, Stored, expectations, level_factor
 from patron.estimators.choose import rank_losses
 from patron.features.asof import FeatureSpec, design, specify
 from patron.tables.database import Database
@@ -57,14 +58,16 @@ class RFM(Stored):
         log.info(
             "rfm ranks by %s: Spearman on validation %s", self.ranks_by, {k: round(v, 3) for k, v in found.items()}
         )
-        self.cells = Cells.fit(self._columns(db, refit), refit, prior=self.config.prior)
+        self.cells, self.factor = Cells.fit(self._columns(db, refit), refit, prior=self.config.prior), 1.0
+        self.factor = level_factor(refit, partial(self.predict, db))
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         columns = self._columns(db, rows)
         said = self.cells.say(columns)
         rank = said["rank"].to_numpy() if self.ranks_by == CELLS else self._signed(columns, self.ranks_by)
-        return expectations(rows, mean=said["mean"].to_numpy(), median=said["median"].to_numpy(), rank=rank)
+        mean, median = (self.factor * said[name].to_numpy() for name in ("mean", "median"))
+        return expectations(rows, mean=mean, median=median, rank=rank)
 
     def _columns(self, db: Database, rows: TaskTable) -> pd.DataFrame:
         """The percentiles of each row's F and M among all customers at its cutoff, and minus that of its recency, so
@@ -93,7 +96,8 @@ class Cells:
         (coarsest, *finer), rank = _keys(columns), rows.percentile
         line = np.linalg.lstsq(np.column_stack([columns, np.ones(len(columns))]), rank)[0]
         off = rank - _along(line, columns)
-        outcomes = pd.DataFrame({"mean": rows.label, "median": rows.label, "rank": off})
+        spend = rows.stretch * rows.label
+        outcomes = pd.DataFrame({"mean": spend, "median": spend, "rank": off})
         how = {"mean": "mean", "median": "median", "rank": "mean"}
         tables = [outcomes.groupby(coarsest).agg(how).reindex(range(3, 16)).interpolate(limit_direction="both")]
         near = tables[0].loc[coarsest].reset_index(drop=True)

@@ -97,7 +97,7 @@ def _windows(rows: TaskTable) -> list[tuple[date, Horizon]]:
         for name in auxiliary
         if rows.at(cutoff).frame[name].notna().any()
     ]
-    return [*((cutoff, rows.horizon) for cutoff in rows.cutoffs), *known]
+    return [*((cutoff, rows.label_window) for cutoff in rows.cutoffs), *known]
 
 
 def _labelled_test(fold: Fold) -> Iterator[Finding]:
@@ -139,7 +139,7 @@ def _other_rows(one: Fold, other: Fold, role: str) -> Iterator[Finding]:
 
 def is_closed(rows: TaskTable, cutoff: date) -> bool:
     """Whether all label windows of `rows` have closed by the cutoff; not so where other customers are tested at it."""
-    return all(rows.horizon.after(at) <= cutoff for at in rows.cutoffs)
+    return all(rows.label_window.after(at) <= cutoff for at in rows.cutoffs)
 
 
 def columns(one: Mapping[str, pd.DataFrame], other: Mapping[str, pd.DataFrame], *, cutoff: date) -> Check:

@@ -67,6 +67,7 @@ mae = Metric("mae", ("ltv_median",), 0.0, "MAE (currency of the orders)", errors
 rmsle = Metric("rmsle", ("ltv_median",), 0.0, "RMSLE", errors.rmsle)
 rmse = Metric("rmse", ("ltv_mean",), 0.0, "RMSE (currency of the orders)", errors.rmse)
 r2 = Metric("r2", ("ltv_mean",), 1.0, "R²", errors.r2)
+tweedie = Metric("tweedie", ("ltv_mean",), 0.0, "Tweedie deviance of the mean, power 1.5", errors.tweedie)
 bias = Metric("bias", ("ltv_mean",), 0.0, "predicted / actual revenue − 1", errors.bias)
 decile_mape = Metric("decile_mape", ("ltv_mean",), 0.0, "mean error of a decile's mean", errors.decile_mape)
 pr_auc_active = Metric("pr_auc_active", ("p_active",), 1.0, "PR AUC of P(buy)", errors.pr_auc_active)
@@ -93,7 +94,7 @@ coverage90 = Metric("coverage90", ("q05", "q95"), 0.9, "90 % interval: share cov
 coverage90_upper = Metric("coverage90_upper", ("q90",), 0.9, "90 % upper bound: share below", intervals.coverage_upper)
 width80 = Metric("width80", ("q10", "q90"), 0.0, "width of the 80 % interval / mean spend", intervals.width)
 _ALL = (
-    spearman, kendall, gini, capture10, nmae, nmae_std, mae, rmsle, rmse, r2, bias, decile_mape, pr_auc_active,
+    spearman, kendall, gini, capture10, nmae, nmae_std, mae, rmsle, rmse, r2, tweedie, bias, decile_mape, pr_auc_active,
     brier_active, pinball, crps, coverage80, coverage80_payers, coverage80_randomised, coverage80_implied,
     coverage80_payers_implied, coverage90, coverage90_upper, width80,
 )  # fmt: skip

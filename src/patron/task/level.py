@@ -40,9 +40,9 @@ def shift(rows: TaskTable) -> str:
         return ""
     return (
         f"the labels change level: after {', '.join(map(str, apart))} {_said(table.loc[apart])}, but after "
-        f"{table.index[-1]}, the last window that has closed, {_said(table.iloc[-1:])}. What "
-        f"is learned from is the windows at the level of the last. A break like this can be survived, and not be "
-        f"predicted: expect ranks and totals to be off"
+        f"{table.index[-1]}, the last window that has closed, {_said(table.iloc[-1:])}. A break "
+        f"like this can be survived, by learning from what lies after it, and not be predicted: expect ranks and "
+        f"totals to be off, and prefer the simpler model."
     )  # fmt: skip
 
 

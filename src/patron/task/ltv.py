@@ -79,12 +79,23 @@ class TaskConfig:
 
 
 @dataclass(frozen=True, eq=False)
+class Anchor:
+    """The level that is predicted where the past has several: the `mean` and the `largest` label of the last window of
+    the whole horizon that has closed, for the `rows` at the cutoff that is predicted from, which carry no label."""
+
+    rows: "TaskTable"
+    mean: float
+    largest: float
+
+
+@dataclass(frozen=True, eq=False)
 class TaskTable:
     """One row a customer and cutoff: `customer_id, cutoff`, `slice_*` flags known at the cutoff, and where they may be
     known `label` and, for every auxiliary horizon, `label_<horizon>` (NaN while its window is open).
 
     `floored` counts labels that were negative before they were set to 0. `target` is one of the names above or, of a
-    `query` with a label of its own, `money`, `number` or `flag`.
+    `query` with a label of its own, `money`, `number` or `flag`. A `window` is that of the labels where it is shorter
+    than the horizon that is predicted. An `anchor`, if there is one, sets the level of what is learned from the rows.
     """
 
     frame: pd.DataFrame
@@ -92,6 +103,8 @@ class TaskTable:
     floored: int = 0
     target: str = "net"
     query: str | None = None
+    window: Horizon | None = None
+    anchor: Anchor | None = None
 
     def __post_init__(self) -> None:
         twice = self.frame.duplicated(["customer_id", "cutoff"])
@@ -121,6 +134,27 @@ class TaskTable:
     def auxiliary(self) -> np.ndarray:
         """The target in the auxiliary windows, in the order of their columns, NaN where one is open: [n, H] float64."""
         return self.frame[self._auxiliary].to_numpy(dtype=np.float64)
+
+    @property
+    def label_window(self) -> Horizon:
+        """The length of the windows in which labels are counted."""
+        return self.window or self.horizon
+
+    @property
+    def stretch(self) -> float:
+        """How many times as long as the labels' window the horizon is."""
+        last = self.cutoffs[-1]
+        return self.horizon.days_after(last) / self.label_window.days_after(last)
+
+    @property
+    def largest(self) -> float:
+        """The largest label that is known, of a window of the whole horizon where there is an anchor."""
+        return float(self.label.max()) if self.anchor is None else self.anchor.largest
+
+    @property
+    def is_additive(self) -> bool:
+        """Whether labels of two windows, one after the other, add up to that of both."""
+        return self.query is None and (self.is_total or self.target == "orders")
 
     @property
     def is_flag(self) -> bool:

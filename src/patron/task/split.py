@@ -8,7 +8,7 @@
 
 `refit` is all that may be known at the test cutoff: an estimator chooses on train and val, then learns from refit.
 Where the level of the labels has changed (patron.task.level), windows at another level than the last one are left out,
-and a fifth of the customers validates.
+the others are of half the horizon, the level is that of the last whole window, and a fifth of the customers validates.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass as config_dataclass
 from patron.days import Horizon, back
 from patron.tables.database import Database
 from patron.task.level import at_level, shift
-from patron.task.ltv import TaskConfig, TaskTable, concat, labelled, population
+from patron.task.ltv import Anchor, TaskConfig, TaskTable, concat, labelled, population
 
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -82,7 +82,7 @@ def folds(db: Database, *, task: TaskConfig, split: "TemporalConfig | CustomersC
     match split:
         case TemporalConfig():
             return [
-                _temporal(db, plan=plan(db, task=task, split=split, test=test), task=task, max_rows=split.max_rows)
+                _temporal(db, plan=plan(db, task=task, split=split, test=test), task=task, split=split)
                 for test in sorted(split.test)
             ]
         case CustomersConfig():
@@ -149,15 +149,34 @@ def _refuse_overlap(plan: Plan, *, horizon: Horizon) -> None:
         )
 
 
-def _temporal(db: Database, *, plan: Plan, task: TaskConfig, max_rows: int) -> Fold:
+def _temporal(db: Database, *, plan: Plan, task: TaskConfig, split: TemporalConfig) -> Fold:
     past = db.upto(plan.test)  # labels of train, val and refit are closed there
-    known = concat([labelled(past, cutoff=cutoff, config=task) for cutoff in plan.refit]).at_most(max_rows)
-    kept = at_level(known)
-    refit = known.where(known.frame["cutoff"].isin([pd.Timestamp(cutoff) for cutoff in kept]))
-    # Where the level has changed, a window of the past says nothing of the present: customers validate.
-    train, val = _chosen(refit, plan=plan if kept == known.cutoffs else replace(plan, val=None))
-    test = population(past, cutoff=plan.test, config=task)
-    return Fold(str(plan.test), plan.test, train=train, val=val, refit=refit, test=test, shift=shift(known))
+    known = concat([labelled(past, cutoff=cutoff, config=task) for cutoff in plan.refit]).at_most(split.max_rows)
+    refit, said, test = known, shift(known), population(past, cutoff=plan.test, config=task)
+    if at_level(known) != known.cutoffs:
+        refit = _after_break(past, known, plan=plan, task=task, split=split)
+        if refit.is_additive:
+            last = known.at(known.cutoffs[-1]).label
+            refit = replace(refit, anchor=Anchor(test, mean=float(last.mean()), largest=float(last.max())))
+        said += f" Learned from: windows of {refit.label_window} from {', '.join(map(str, refit.cutoffs))}."
+        plan = replace(plan, val=None)  # no window of the past is like the present, so customers validate
+    train, val = _chosen(refit, plan=plan)
+    return Fold(str(plan.test), plan.test, train=train, val=val, refit=refit, test=test, shift=said)
+
+
+def _after_break(
+    past: Database, known: TaskTable, *, plan: Plan, task: TaskConfig, split: TemporalConfig
+) -> TaskTable:
+    """Labels at the level of the last window that has closed: where they add up over time, of windows of half the
+    horizon, the last of which lies closer to the present and so after more of the break."""
+    if known.is_additive:
+        half = Horizon(max(task.horizon.days_after(plan.test) // 2, 1), "days")
+        short = replace(task, horizon=half, horizons=())
+        needed = split.min_history_days or task.horizon.days_after(past.first_day) // 3
+        cutoffs = _steps(half.before(plan.test), earliest=past.first_day, needed=needed, split=split)
+        known = concat([labelled(past, cutoff=cutoff, config=short) for cutoff in cutoffs]).at_most(split.max_rows)
+        known = replace(known, horizon=task.horizon, window=half)
+    return known.where(known.frame["cutoff"].isin([pd.Timestamp(cutoff) for cutoff in at_level(known)]))
 
 
 def _chosen(refit: TaskTable, *, plan: Plan) -> tuple[TaskTable, TaskTable]:
