@@ -16,7 +16,7 @@ from settings import ESTIMATORS, HELD_OUT, SMALL, TEST
 
 from patron.audit import AuditConfig, Build, audit, findings
 from patron.config import load
-from patron.estimators.base import Stored, predictions
+from patron.estimators.base import Stored, expectations
 from patron.evaluation.leaks import Check, Finding
 from patron.features import asof
 from patron.features.moment import Moment
@@ -97,7 +97,7 @@ class Peeks(Stored):
         (cutoff,) = rows.cutoffs
         ends = rows.horizon.after(cutoff)
         spend = outcome(self.aside, customers=rows.frame["customer_id"], start=cutoff, end=ends, target="net")
-        return predictions(rows, mean=spend.clip(min=0))
+        return expectations(rows, mean=spend.clip(min=0))
 
 
 class FromFile(Peeks):
@@ -105,7 +105,7 @@ class FromFile(Peeks):
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
         file = pd.Series(1.0, index=self.aside["customers"]["customer_id"].to_pandas())
-        return predictions(rows, mean=file.loc[rows.frame["customer_id"]].to_numpy())
+        return expectations(rows, mean=file.loc[rows.frame["customer_id"]].to_numpy())
 
 
 @dataclass
@@ -118,7 +118,7 @@ class Says(Stored):
         return self
 
     def predict(self, db: Database, *, rows: TaskTable) -> pd.DataFrame:
-        return predictions(rows, mean=np.full(len(rows), self.value(db)))
+        return expectations(rows, mean=np.full(len(rows), self.value(db)))
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def make_truth(n: int = 120) -> pd.DataFrame:
 def predict(truth: pd.DataFrame, *, estimator: str, seed: int, fold: str, noise: float) -> pd.DataFrame:
     rng = np.random.default_rng([len(estimator), seed, len(fold)])
     known = np.log1p(truth["label"]) + rng.normal(0, noise, len(truth)) if noise else np.zeros(len(truth))
-    spreads = {"q05": -3, "q10": -1, "q25": 0.1, "q75": 30, "q90": 40, "q95": 45}
+    spreads = {"q025": -4, "q05": -3, "q10": -1, "q25": 0.1, "q75": 30, "q90": 40, "q95": 45, "q975": 50}
     bounds = {name: known + spread if noise else np.nan for name, spread in spreads.items()}
     decoded = {"ltv_mean": np.exp(known), "ltv_median": np.exp(known) - 1, "rank_score": known}
     decoded["p_active"] = np.clip(known / 5, 0, 1) if noise else np.nan

@@ -12,7 +12,7 @@ from shops_by_hand import waking_shop
 
 from patron.days import Horizon
 from patron.task.level import at_level, levels, shift
-from patron.task.ltv import TaskTable
+from patron.task.ltv import TaskTable, labelled
 from patron.task.split import folds
 
 DAYS = [date(2021, month, 1) for month in range(1, 7)]
@@ -83,7 +83,7 @@ def test_a_break_is_said_once_with_its_windows_and_what_can_be_done() -> None:
         "the labels change level: after 2021-01-01, 2021-02-01, 2021-03-01 0.0 to 0.2 % of the labels"
     )
     assert "but after 2021-05-01, the last window that has closed, 41.6 % of the labels are above 0 and their" in said
-    assert "can be survived, by learning from windows after it, and not be predicted" in said
+    assert "can be survived, by learning from what lies after it, and not be predicted" in said
 
 
 @pytest.mark.parametrize(("factor", "breaks"), [(1.0, False), (4.0, False), (5.0, True), (0.2, True)])
@@ -111,14 +111,42 @@ def test_nothing_is_said_where_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("test", "kept", "said"),
-    [("2021-01-01", 3, False), ("2021-04-01", 1, True), ("2021-10-01", 3, True)],
+    ("test", "windows", "said"),
+    [
+        ("2021-01-01", "90d", False),
+        ("2021-04-01", "45d", True),
+        ("2021-10-01", "45d", True),
+    ],
 )
-def test_a_shop_that_wakes_up(test: str, kept: int, said: bool) -> None:
-    """Nobody comes back for a year, then half of 600 customers do. No window that has closed shows it before spring."""
+def test_a_shop_that_wakes_up(test: str, windows: str, said: bool) -> None:
+    """Nobody comes back for a year, then half of 600 customers do. No window that has closed shows it before spring;
+    from then on windows of half the horizon are learned from."""
     task = replace(SMALL.task, horizon=Horizon.parse("90d"), horizons=())
     split = replace(SMALL.split, test=(date.fromisoformat(test),), train=None, step_days=90, max_cutoffs=4)
     (fold,) = folds(waking_shop(), task=task, split=split)
-    assert len(fold.refit.cutoffs) >= 3
-    assert len(at_level(fold.refit)) == kept
-    assert bool(shift(fold.refit)) == said
+    assert (str(fold.refit.label_window), bool(fold.shift)) == (windows, said)
+    assert at_level(fold.refit) == fold.refit.cutoffs
+    if not said:
+        assert fold.refit.anchor is None
+        assert fold.refit.stretch == 1
+        return
+    last = fold.refit.cutoffs[-1]
+    assert fold.refit.label_window.after(last) <= fold.cutoff
+    assert fold.refit.stretch == 2
+    assert set(fold.val.cutoffs) <= set(fold.train.cutoffs)
+    assert not set(fold.val.frame["customer_id"]) & set(fold.train.frame["customer_id"])
+    whole = labelled(waking_shop(), cutoff=task.horizon.before(fold.cutoff), config=task).label
+    anchor = fold.refit.anchor
+    assert anchor is not None
+    assert (anchor.mean, anchor.largest) == (whole.mean(), whole.max())
+    assert list(anchor.rows.frame["customer_id"]) == list(fold.test.frame["customer_id"])
+    assert "label" not in anchor.rows.frame
+
+
+def test_a_flag_keeps_windows_of_its_horizon() -> None:
+    """Churn of half a window is not half of churn."""
+    task = replace(SMALL.task, horizon=Horizon.parse("90d"), horizons=(), target="churn")
+    split = replace(SMALL.split, test=(date(2021, 4, 1),), train=None, step_days=90, max_cutoffs=4)
+    (fold,) = folds(waking_shop(), task=task, split=split)
+    assert fold.refit.window is None
+    assert fold.refit.anchor is None

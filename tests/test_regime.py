@@ -12,9 +12,11 @@ from patron.config import Config, load
 from patron.pipeline import Experiment, prepare
 from patron.tables.database import Database
 from patron.tables.worlds.latent import relaunched
-from patron.tables.worlds.posterior import expected_from_past
+from patron.tables.worlds.posterior import forecast_from_past
 from patron.tables.worlds.world import World
-from patron.task.level import at_level, levels, shift
+from patron.task.level import levels
+from patron.task.ltv import TaskTable, concat, labelled
+from patron.task.split import plan
 
 TEST = date(2023, 1, 1)
 NOW, DAYS = (TEST - START).days, 181
@@ -30,25 +32,30 @@ def world() -> World:
     return world_of("regime")
 
 
+def closed(regime: Experiment) -> TaskTable:
+    """Labels of all windows of the whole horizon that have closed."""
+    config, (fold,) = regime.config, regime.folds
+    chosen = plan(regime.db, task=config.task, split=config.split, test=fold.cutoff)
+    return concat([labelled(regime.db.upto(fold.cutoff), cutoff=at, config=config.task) for at in chosen.refit])
+
+
 def test_the_shares_of_buyers_by_cutoff(regime: Experiment) -> None:
     """In per cent, of the windows that have closed and of the test."""
-    (fold,) = regime.folds
-    share = 100 * (1 - levels(fold.refit)["zeros"])
+    share = 100 * (1 - levels(closed(regime))["zeros"])
     assert share.round(1).tolist() == [0.1, 0.1, 0.0, 0.0, 19.3, 40.8]
     assert 100 * (regime.truth["label"] > 0).mean() == pytest.approx(34.2, abs=0.05)
 
 
 def test_the_windows_before_the_break_are_at_another_level(regime: Experiment) -> None:
     (fold,) = regime.folds
-    assert at_level(fold.refit) == (date(2022, 5, 1), date(2022, 7, 1))
-    assert "2021-09-01, 2021-11-01, 2022-01-01, 2022-03-01 0.0 to 0.1 % of the labels are above 0" in shift(fold.refit)
+    assert "2021-09-01, 2021-11-01, 2022-01-01, 2022-03-01 0.0 to 0.1 % of the labels are above 0" in fold.shift
+    assert fold.shift.endswith("Learned from: windows of 90d from 2022-08-03, 2022-10-03.")
 
 
 def test_half_of_the_tested_are_of_a_kind_that_no_closed_window_has(regime: Experiment) -> None:
     """They came by a channel of their own, hardly come back, and their first order is larger."""
-    (fold,) = regime.folds
     known = regime.db["customers"].to_pandas().set_index("customer_id")["channel"] == "marketplace"
-    assert not known[fold.refit.frame["customer_id"]].any()
+    assert not known[closed(regime).frame["customer_id"]].any()
     tested = regime.truth.assign(new=known[regime.truth["customer_id"]].to_numpy())
     assert tested["new"].mean() == pytest.approx(0.5, abs=0.02)
     bought = (tested["label"] > 0).groupby(tested["new"]).mean()
@@ -68,7 +75,8 @@ def test_both_oracles_are_right_on_average_of_either_kind(new: bool, world: Worl
     truth = world.truth
     mask = (relaunched(truth.customers, truth.config) == new) & (truth.customers.arrives <= NOW)
     known = truth.expected(TEST, days=DAYS)
-    past = expected_from_past(truth, Database("regime", world.tables), cutoff=TEST, days=DAYS, states=50, seed=0)
+    forecast = forecast_from_past(truth, Database("regime", world.tables), cutoff=TEST, days=DAYS, draws=50, seed=0)
+    past = forecast.expected
     bought = spent(world)
     for expected in (known.gross, past.gross):
         off = (bought - expected)[mask]
