@@ -15,7 +15,19 @@ from scipy.stats import spearmanr
 from settings import ESTIMATORS, setting
 
 from patron.estimators import LightGBM, LightGBMConfig
-from patron.estimators.boosting import CERTAIN, LEAST, VIEWS, Boosted, Level, Matrix, Name, Said, boost
+from patron.estimators.boosting import (
+    CERTAIN,
+    LEAST,
+    VIEWS,
+    Boosted,
+    Level,
+    Matrix,
+    Name,
+    Said,
+    _at_level_of,
+    _Labelled,
+    boost,
+)
 from patron.estimators.lightgbm import PARTS
 from patron.task.ltv import TaskTable
 
@@ -181,6 +193,20 @@ def test_trees_are_as_many_as_the_validation_rows_like() -> None:
         trees[sign] = found.trees
     assert all(trees[1][name] > 15 for name in NAMES)
     assert all(trees[-1][name] <= 2 for name in NAMES)
+
+
+def test_validation_rows_start_at_their_own_level() -> None:
+    """How far another window's level is from what was learned says nothing of how many trees tell customers apart."""
+    values = np.zeros((4, 1))
+    learned = _Labelled(values, np.array([0.0, 0.0, 0.0, 1.0]), None)
+    valid = _Labelled(values, np.array([0.0, 1.0, 1.0, 1.0]), None)
+    assert_allclose(_at_level_of(learned, valid, link=VIEWS["buys"].link).start, np.full(4, 2 * np.log(3)))
+    spend = _Labelled(values, np.array([0.0, 1.0, 2.0, 3.0]), None), _Labelled(values, np.full(4, 6.0), None)
+    assert_allclose(_at_level_of(*spend, link=VIEWS["mean"].link).start, np.full(4, np.log(4)))
+    assert_allclose(_at_level_of(*spend, link=VIEWS["root"].link).start, np.full(4, 4.5))
+    started = _Labelled(values, np.full(4, 6.0), np.arange(4.0))
+    assert _at_level_of(spend[0], started, link=VIEWS["root"].link) is started
+
 
 
 def test_without_validation_rows_there_are_as_many_as_asked_for() -> None:

@@ -111,3 +111,13 @@ def test_a_root_of_everybody_becomes_the_payers() -> None:
         log_of_payers(np.array([1.0, 2.0]), logit(np.array([0.5, 0.999]))), np.log1p([2**4, 2.002**4]), rtol=1e-3
     )
     assert np.isfinite(log_of_payers(np.array([1.0]), np.array([-800.0]))).all()
+
+
+def test_a_longer_horizon_is_decoded_within_what_was_seen() -> None:
+    said, rows, _ = hurdle(4_000)
+    decoder = Decoder.fit(said, rows)
+    plain, longer = decoder.decode(said, rows.history), decoder.stretched(2.0).decode(said, rows.history)
+    assert_allclose(1 - longer.p_active, (1 - plain.p_active) ** 2)
+    assert longer.mean.sum() == pytest.approx(2 * plain.mean.sum(), rel=0.02)
+    assert longer.quantile(0.975).max() <= rows.label.max() * (1 + 1e-9)
+    assert decoder.scaled(1.5).decode(said, rows.history).mean.sum() == pytest.approx(1.5 * plain.mean.sum(), rel=0.05)

@@ -119,3 +119,21 @@ def test_parts_are_put_in_order() -> None:
     whole = concat(parts, order=np.array([1, 2, 3, 0, 4]))
     assert_array_equal(whole.logs, said.logs)
     assert_array_equal(whole.p_active, P)
+
+
+def test_a_longer_window_of_the_same_process() -> None:
+    """Twice the time: nobody pays as rarely as twice in a row, the mean is twice, and payers keep their spread."""
+    said = zero_inflated_lognormal()
+    twice = said.stretched(2.0)
+    assert_allclose(1 - twice.p_active, (1 - P) ** 2)
+    assert_allclose(twice.mean, 2 * said.mean)
+    assert_allclose(np.diff(twice.logs, axis=1), np.diff(said.logs, axis=1), atol=1e-12)
+    assert said.stretched(1.0) is said
+
+
+def test_no_quantile_lies_above_the_most() -> None:
+    said = zero_inflated_lognormal(np.ones(5))
+    most = said.at_most(100.0)
+    assert_allclose(most.quantile(0.975), np.minimum(said.quantile(0.975), 100))
+    assert_array_equal(most.quantile(0.1), np.minimum(said.quantile(0.1), 100))
+    assert (most.mean < said.mean)[-1]

@@ -1,7 +1,7 @@
 """The blend: what it takes and what it leaves, of ranks and of spend, from components whose worth is known."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +144,16 @@ def test_who_has_no_weight_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None
     model = fitted({"good": Given(good, good), "useless": Given(says(rows, np.full(N, 9.0)))}, rows, monkeypatch)
     assert all(set(weights) == {"good"} for weights in model.weights.values())
     assert_allclose(model.predict(DB, rows=rows)["ltv_mean"], good.spend(slice(None)).mean)
+
+
+def test_without_a_later_window_it_stays_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other customers of the windows that were learned from cannot say what holds in a later one."""
+    rows, one, two = world()
+    parts = {"one": Given(says(rows, one)), "both": Given(says(rows, one + two))}
+    assert fitted(parts, rows, monkeypatch).weights["rank"] != {"one": 1.0}  # at the cutoff itself others are tested
+    later = replace(DB, known_until=LATE + timedelta(days=1))
+    monkeypatch.setattr("test_stack.DB", later)
+    assert fitted(parts, rows, monkeypatch).weights == {"rank": {"one": 1.0}, "spend": {"one": 1.0}}
 
 
 # Ranks
