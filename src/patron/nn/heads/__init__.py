@@ -1,5 +1,5 @@
-"""Heads on log1p of spend, and the one `match` that builds them. A head owns its number of outputs, its loss and its
-decoding; nobody else asks which one it is.
+"""Heads on log1p of spend, and the one `match` that builds them. A head owns its number of outputs, its loss and the
+forecast that a `Decoder` makes money of; nobody else asks which one it is.
 
 A head starts at the training target: at first every customer is predicted what all of them spend, which keeps a net
 from collapsing to the constant 0 (field notes).
@@ -8,7 +8,7 @@ from collapsing to the constant 0 (field notes).
 |---|---|---|---|
 | `huber` | a location of log1p of spend | Huber | residuals |
 | `ranked` | rank, fourth root and P(spend > 0) | cross-entropy and Huber | residuals |
-| `quantile` | quantiles of log1p of spend | pinball | its quantiles |
+| `quantile` | quantiles of log1p of spend | pinball | residuals about their mean |
 | `tweedie` | log of the mean of spend | Tweedie deviance | residuals |
 | `ziln` | P(spend > 0), and a lognormal of payers | likelihood | its distribution |
 | `hurdle_quantile` | P(spend > 0), and payers' quantiles | cross-entropy and pinball | its quantiles |
