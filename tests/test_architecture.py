@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "patron"
 ORDER = (
     "tables", "task", "features", "graph", "calibration", "nn", "training", "estimators", "evaluation", "reporting",
-    "decisions", "config", "run", "pipeline", "variants", "controls", "tuning", "graph_pays", "audit", "serving",
-    "speed",
+    "decisions", "config", "run", "pipeline", "variants", "controls", "tuning", "graph_pays", "audit", "alarms",
+    "serving", "speed",
 )  # fmt: skip
 HELPERS = ("days", "files", "memory")  # stand before all others and see nothing of patron but each other
 MAX_FUNCTION, MAX_FILE = 60, 450

@@ -12,7 +12,6 @@ from torch_geometric.data import HeteroData
 
 from patron.evaluation.leaks import (
     Check,
-    attributes,
     columns,
     differences,
     edge_rows,
@@ -219,6 +218,17 @@ def test_one_derived_edge_that_is_there_too_early(shop: Database, graph: HeteroD
     assert what.endswith(f": 1 of {number} edges are there before their Jaccard index was reached")
 
 
+@pytest.mark.parametrize("share", [0.2, 0.3])
+def test_popular_products_are_left_out_as_the_graph_leaves_them_out(shop: Database, share: float) -> None:
+    """An edge carries the Jaccard index of the other products; who counts all of them finds others."""
+    rare = replace(SMALL.graph, co_shopper=replace(SMALL.graph.co_shopper, max_popularity=share))
+    graph, past = build(shop.upto(TEST), config=rare), shop.upto(TEST)
+    assert graph[CO_SHOPPER].edge_index.shape[1] > 100
+    assert edges(graph, graph, past=past, cutoff=TEST, max_popularity=share).findings == ()
+    what = said(edges(graph, graph, past=past, cutoff=TEST))
+    assert what.endswith("edges are there before their Jaccard index was reached")
+
+
 def test_derived_edges_known_from_the_earlier_of_two_days(shop: Database, graph: HeteroData) -> None:
     """The slip that is easily made: the day on which the first of both sets last grew."""
     rows = edge_rows(graph, CO_SHOPPER)
@@ -241,57 +251,3 @@ def test_an_error_far_below_the_best_simple_baseline(value: float, found: int) -
     assert len(check.findings) == found
     if value == 0.48:
         assert said(check).startswith("mine: MAE / mean spend 0.480 is 69% of that of rfm, the best simple baseline")
-
-
-def customers(number: int = 400) -> pd.DataFrame:
-    """Rates of customers, what they bought before and after a cutoff, and what is called the past's score of it."""
-    rng = np.random.default_rng(0)
-    rate = rng.gamma(1.0, 4.0, number)
-    return pd.DataFrame(
-        {"rate": rate, "before": rng.poisson(rate), "after": rng.poisson(rate), "noise": rng.random(number)}
-    )
-
-
-def told(frame: pd.DataFrame, rows: pd.DataFrame) -> set[str]:
-    label, score = (rows[name].to_numpy(dtype=float) for name in ("after", "before"))
-    check = attributes(frame, label=label, score=score, where="customers")
-    return {finding.where.removeprefix("customers, column ") for finding in check.findings}
-
-
-def test_columns_that_know_the_future() -> None:
-    rows = customers()
-    total = rows["before"] + rows["after"]
-    today = pd.DataFrame({
-        "total_spend": total,
-        "less_is_more": -rows["after"],
-        "tier": pd.cut(total, [-1, 3, 9, 20, 999], labels=["none", "bronze", "silver", "gold"]).astype(str),
-        "last_order_age": np.where(rows["after"] > rows["after"].median(), np.nan, rows["noise"]),
-        "spend_group": np.where(rows["after"] > rows["after"].median(), "a", None),
-    })  # fmt: skip
-    assert told(today, rows) == set(today)
-
-
-def test_columns_that_may_well_be_older_than_the_cutoff() -> None:
-    rows = customers()
-    rng = np.random.default_rng(1)
-    honest = pd.DataFrame({
-        "noise": rows["noise"],
-        "until_then": rows["before"] + rows["noise"],
-        "income": rows["rate"] * rng.lognormal(0, 1, len(rows)),  # it tells of the rate, as a good attribute does
-        "town": rng.integers(0, 40, len(rows)).astype(str),  # and many words tell nothing of what they were counted on
-        "one": 1.0,
-        "unknown": np.nan,
-    })  # fmt: skip
-    assert told(honest, rows) == set()
-
-
-def test_few_customers_tell_nothing() -> None:
-    rows = customers(49)
-    check = attributes(rows[["after"]], label=rows["after"].to_numpy(), score=rows["before"].to_numpy(), where="x")
-    assert (check.findings, check.measured) == ((), "x: 49 rows, too few to tell (fewer than 50)")
-    assert told(customers(50)[["after"]], customers(50)) == {"after"}
-
-
-def test_a_score_that_says_nothing_hides_nothing() -> None:
-    rows = customers()
-    assert told(rows[["noise", "after"]], rows.assign(before=0)) == {"after"}

@@ -4,11 +4,12 @@ The last fold is made again from scratch of a database with another future, and 
 orders have other names as well. A clean estimator predicts the same, bit for bit, so it is fitted three times. Whatever
 it brings along must be made of the database that it is built with; what comes from elsewhere, such as a file of
 features, is given away by the other names, which are not to be found there.
+
+What the tables themselves know too much of shows in no comparison of futures: it is looked for in one export, where it
+is a suspicion, and in two exports of different days, where it is certain.
 """
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -24,11 +25,14 @@ from patron.config import Config
 from patron.estimators import Estimator, EstimatorConfig, OracleConfig, Setting
 from patron.evaluation import leaks
 from patron.evaluation.leaks import KEYS, Check, Finding
-from patron.evaluation.metrics import Metric, brier, nmae, spearman
+from patron.evaluation.metrics import Metric, brier, nmae
+from patron.evaluation.one_export import one_export
+from patron.evaluation.two_exports import two_exports
 from patron.features.asof import FeatureSpec, customer_features, order_features, product_features, specify
+from patron.features.columns import settings
 from patron.features.nodes import EventKind, event_features
 from patron.graph.build import build as graph_of
-from patron.pipeline import load_database, stage
+from patron.pipeline import load_stored, quietly, stage
 from patron.tables.database import Database
 from patron.tables.scramble import Renaming, scrambled_after
 from patron.tables.sources import truth as truth_of
@@ -36,7 +40,6 @@ from patron.tables.worlds.truth import Truth
 from patron.task.ltv import TaskTable
 from patron.task.split import Fold, folds, truth
 
-log = logging.getLogger("patron")
 Build = Callable[[Setting, Database], Estimator]
 Split = Callable[[Database], Sequence[Fold]]
 _EVENTS: Mapping[EventKind, str] = {
@@ -47,10 +50,16 @@ _EVENTS: Mapping[EventKind, str] = {
 
 @config_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class AuditConfig(Config):
-    """An experiment whose last fold is audited, at the first seed, and the simple baselines that no error may be far
-    below."""
+    """An experiment whose last fold is audited, at the first seed, the simple baselines that no error may be far below,
+    and the folder (or DuckDB file) of an earlier export of the same files, or None."""
 
     baselines: Annotated[Mapping[str, EstimatorConfig], Field(min_length=1)]
+    earlier: Path | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.earlier is not None and not hasattr(self.data, "path"):
+            raise ValueError(f"earlier: data '{self.data.name}' have no path, so there is no earlier export of them")
 
 
 def audit(
@@ -63,15 +72,20 @@ def audit(
     own: each makes an estimator of a setting and a whole database, of which it must make whatever it brings along. `db`
     takes the place of config.data, and `split`, which makes the folds of a whole database, that of config.split.
     """
-    whole = load_database(config.data) if db is None else db
+    stored = load_stored(config.data) if db is None else db
+    whole = stored.in_order_of_time() if db is None else db
     world = truth_of(config.data) if db is None else None
     subject, parts = _subject(config, whole, split or _split(config), world=world)
-    with stage("comparing rows, features and edges"), _quietly():
+    with stage("comparing rows, features and edges"), quietly():
         checks = [leaks.windows(parts), leaks.population(subject.here.fold, subject.again), *_features(subject)]
         checks.append(_edges(subject))
+    with stage("looking for what the tables know of the future"), quietly():
+        kinds = settings(config.features.columns)
+        checks += one_export(stored.only(config.tables), answer=subject.answer, chosen=kinds)
+    if config.earlier is not None:
+        checks += _two_exports(config, stored)
     with stage("fitting simple baselines"):
         baselines = {name: _fitted(subject, subject.here, _build(one)) for name, one in config.baselines.items()}
-        checks.append(_attributes(subject, baselines))
     builds = builds or {name: _build(one) for name, one in _chosen(config).items()}
     for name, build in builds.items():
         checks += _estimator(subject, build, name=name, baselines=baselines)
@@ -190,18 +204,14 @@ def _spec(past: Database, subject: _Subject, *, cutoff: date) -> FeatureSpec:
 def _edges(subject: _Subject) -> Check:
     past, other = (subject.past(case, subject.cutoff) for case in (subject.here, subject.there))
     one, two = (graph_of(db, config=subject.config.graph) for db in (past, other))
-    return leaks.edges(one, two, past=past, cutoff=subject.cutoff)
+    popular = subject.config.graph.co_shopper.max_popularity
+    return leaks.edges(one, two, past=past, cutoff=subject.cutoff, max_popularity=popular)
 
 
-def _attributes(subject: _Subject, baselines: Mapping[str, pd.DataFrame]) -> Check:
-    past = subject.past(subject.here, subject.cutoff)
-    spec, rows = _spec(past, subject, cutoff=subject.cutoff), subject.answer.frame
-    used = [group for group in spec.groups if group == "attributes"]
-    frame = customer_features(past, cutoff=subject.cutoff, spec=spec, groups=used).loc[rows["customer_id"]]
-    scores = [rows[KEYS].merge(frame, on=KEYS)["rank_score"].to_numpy() for frame in baselines.values()]
-    score = max(scores, key=lambda one: spearman(subject.answer.label, one))
-    where = f"customers at {subject.cutoff}"
-    return leaks.attributes(frame.reset_index(drop=True), label=subject.answer.label, score=score, where=where)
+def _two_exports(config: AuditConfig, later: Database) -> tuple[Check, ...]:
+    earlier = load_stored(replace(config.data, path=config.earlier))  # type: ignore[arg-type]
+    with stage(f"comparing with the export in {config.earlier}"):
+        return two_exports(earlier.only(config.tables), later.only(config.tables))
 
 
 # --- what an estimator says
@@ -250,22 +260,11 @@ def _names(subject: _Subject, build: Build, expected: pd.DataFrame, *, name: str
 def _fitted(subject: _Subject, case: _Case, build: Build) -> pd.DataFrame:
     # The predictions of a fit, on the way of the pipeline but for its folder.
     config, fold = subject.config, case.fold
-    with TemporaryDirectory() as folder, _quietly():
+    with TemporaryDirectory() as folder, quietly():
         setting = config.setting(Path(folder), world=subject.world)
         past = subject.past(case, fold.cutoff)
         estimator = build(setting, case.db).fit(past, train=fold.train, val=fold.val, refit=fold.refit)
         return estimator.predict(past, rows=fold.test)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    # What a fit logs about the tables it would log three times.
-    level = log.level
-    log.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
 
 
 def _error(subject: _Subject, predictions: pd.DataFrame, metric: Metric) -> float:

@@ -68,13 +68,15 @@ class Experiment:
 
 
 def load_database(config: DataConfig) -> Database:
-    """The validated tables. Raises UnreadableTables or InvalidTables; what was repaired or is odd goes to the log."""
-    database = _checked(config).in_order_of_time()
+    """The validated tables, their rows in order of time. Raises UnreadableTables or InvalidTables; what was repaired or
+    is odd goes to the log."""
+    database = load_stored(config).in_order_of_time()
     release()
     return database
 
 
-def _checked(config: DataConfig) -> Database:
+def load_stored(config: DataConfig) -> Database:
+    """The same tables with their rows in the order in which they were stored."""
     with stage(f"reading {label(config)}"):
         raw = read(config)
     with stage("validating"):
@@ -331,6 +333,17 @@ def _warn_of_shift(parts: Sequence[Fold]) -> None:
 def _cutoffs(rows: TaskTable) -> str:
     cutoffs = rows.cutoffs
     return str(cutoffs[0]) if len(cutoffs) == 1 else f"{len(cutoffs)} cutoffs {cutoffs[0]} to {cutoffs[-1]}"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Only warnings are logged: what is said of the same tables again need not be read again."""
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 @contextmanager

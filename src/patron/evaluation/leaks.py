@@ -1,12 +1,13 @@
 """What gives a leak away, as pure checks: each compares or looks at what it is handed, and says what it found.
 
+What the tables themselves know of the future is looked for in `one_export` and `two_exports`.
+
 | check | what it finds |
 |---|---|
 | `windows` | label windows that reach past the cutoff at which they are used, or customers on both sides of one |
 | `population` | rows and labels that change when the future changes: a population conditioned on the outcome |
 | `columns` | features that change when the future changes |
 | `edges` | edges later than the cutoff, derived edges earlier than what they follow from |
-| `attributes` | columns of customers that say too much about what comes, though they have no date |
 | `future` | predictions that change when the future changes |
 | `names` | predictions that change with what customers and orders are called: they were looked up elsewhere |
 | `error` | an error too small to be true |
@@ -22,7 +23,6 @@ import pyarrow as pa
 from torch_geometric.data import HeteroData
 
 from patron.days import Horizon, epoch_seconds, midnight
-from patron.evaluation.metrics import spearman
 from patron.graph.edges import EdgeType
 from patron.tables.database import Database
 from patron.tables.engine import query
@@ -31,8 +31,6 @@ from patron.task.split import Fold
 
 KEYS = ["customer_id", "cutoff"]
 TOO_GOOD = 0.7  # of the error of the best simple baseline
-TOO_TELLING = 0.5  # rank correlation with what the past leaves open, of which it then explains a quarter
-MIN_ROWS = 50  # below it a rank correlation of 0.5 may be chance
 MOST_EDGES = 20_000  # derived edges that are made again; a sample of more
 MOST_NAMED = 8
 _ROLES = ("train", "val", "refit", "test")
@@ -40,12 +38,13 @@ _ROLES = ("train", "val", "refit", "test")
 
 @dataclass(frozen=True)
 class Finding:
-    """A leak, or what must be taken for one until it is shown otherwise."""
+    """A leak that is `certain`, or a suspicion: what may be honest, and must be looked at before it is believed."""
 
     check: str
     where: str
     what: str
     mend: str
+    certain: bool = True
 
     def __str__(self) -> str:
         return f"{self.check}: {self.where}: {self.what}; {self.mend}"
@@ -53,11 +52,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One check that was made: what of, what was measured, and what it found; nothing, if all is well."""
+    """One check that was made: what of, what was measured, and what it found; nothing, if all is well. `largest` is the
+    largest figure of those that are compared with a limit."""
 
     name: str
     measured: str
     findings: tuple[Finding, ...] = ()
+    largest: float = np.nan
 
 
 # --- windows
@@ -203,9 +204,12 @@ def differing(one: pd.Series, other: pd.Series) -> np.ndarray:
 # --- edges
 
 
-def edges(one: HeteroData, other: HeteroData, *, past: Database, cutoff: date) -> Check:
+def edges(
+    one: HeteroData, other: HeteroData, *, past: Database, cutoff: date, max_popularity: float | None = None
+) -> Check:
     """Whether the graph `one` of `past` is that of another future, has no edge after the cutoff, and no co-shopper
-    edge before the product sets of its ends had the Jaccard index that it carries."""
+    edge before the product sets of its ends, without products as popular as that, had the Jaccard index that it
+    carries."""
     found: list[Finding] = []
     for edge in dict.fromkeys([*one.edge_types, *other.edge_types]):
         here, there = edge_rows(one, edge), edge_rows(other, edge)
@@ -217,7 +221,7 @@ def edges(one: HeteroData, other: HeteroData, *, past: Database, cutoff: date) -
         if late:
             what = f"{late} of {len(here)} edges are later than the cutoff"
             found.append(Finding("edges", where, what, "build the graph of db.upto(cutoff), or take a snapshot of it"))
-        if "jaccard" in here and (early := _early(here, past)):
+        if "jaccard" in here and (early := _early(here, past, max_popularity=max_popularity)):
             what = f"{early} of {min(len(here), MOST_EDGES)} edges are there before their Jaccard index was reached"
             mend = "know them from the day on which the later of the two product sets last grew"
             found.append(Finding("edges", where, what, mend))
@@ -248,74 +252,34 @@ _JACCARD = """
 WITH bought AS (
     SELECT o.customer_id, i.product_id, MIN(o.order_date) AS time FROM order_items i JOIN orders o USING (order_id)
     WHERE i.product_id IS NOT NULL GROUP BY ALL
+), rare AS (
+    SELECT product_id FROM bought GROUP BY product_id
+    HAVING COUNT(*) <= $max_popularity * (SELECT COUNT(DISTINCT customer_id) FROM bought)
 ), ends AS (
     SELECT edge, source AS customer_id, time FROM edges UNION ALL SELECT edge, target, time FROM edges
 ), known AS (
-    SELECT e.edge, b.product_id, COUNT(*) AS owners FROM ends e JOIN bought b USING (customer_id)
+    SELECT e.edge, b.product_id, COUNT(*) AS owners
+    FROM ends e JOIN bought b USING (customer_id) SEMI JOIN rare USING (product_id)
     WHERE b.time <= e.time GROUP BY ALL
 )
 SELECT edge, COUNT(*) FILTER (owners = 2) / COUNT(*) AS jaccard FROM known GROUP BY edge
 """
 
 
-def _early(rows: pd.DataFrame, past: Database) -> int:
+def _early(rows: pd.DataFrame, past: Database, *, max_popularity: float | None) -> int:
     # Edges whose Jaccard index is not that of what their ends had bought by their time, from the raw purchases.
     taken = rows if len(rows) <= MOST_EDGES else rows.sample(MOST_EDGES, random_state=0)
     asked = taken.assign(
         edge=np.arange(len(taken)), time=taken["time"].astype("datetime64[s]").astype("datetime64[us]")
     )
     table = pa.Table.from_pandas(asked[["edge", "source", "target", "time"]], preserve_index=False)
-    found = query(past, _JACCARD, edges=table).to_pandas().set_index("edge")["jaccard"]
+    most = 1.0 if max_popularity is None else max_popularity
+    found = query(past, _JACCARD, edges=table, max_popularity=most).to_pandas().set_index("edge")["jaccard"]
     reached = found.reindex(asked["edge"]).fillna(0).to_numpy()
     return int((np.abs(reached - asked["jaccard"].to_numpy(dtype=float)) > 1e-6).sum())
 
 
 # --- too good to be true
-
-
-def attributes(frame: pd.DataFrame, *, label: np.ndarray, score: np.ndarray, where: str) -> Check:
-    """Whether a column without a date knows what comes: a row each customer, with the label in the window after the
-    cutoff and the score of what is told by the past.
-
-    A column knows too much if its ranks, with those of the score taken out, correlate by more than `TOO_TELLING` with
-    what the score leaves open of the label's. What is missing ranks lowest; a category ranks by the labels of the other
-    half of the customers.
-    """
-    if len(frame) < MIN_ROWS:
-        return Check("attributes", f"{where}: {len(frame)} rows, too few to tell (fewer than {MIN_ROWS})")
-    told = {str(name): abs(_told(_ordered(frame[name], label), label=label, score=score)) for name in frame}
-    limit, mend = f"{TOO_TELLING**2:.0%}", "leave it out, or bring it as a table with the dates on which it changed"
-    found = tuple(
-        Finding(
-            "attributes", f"{where}, column {name}", f"it has no date, and its ranks explain {value**2:.0%} (more than "
-            f"{limit}) of what the past leaves open of the label", mend,
-        )
-        for name, value in told.items()
-        if value > TOO_TELLING
-    )  # fmt: skip
-    most = max(told.values(), default=0.0)
-    return Check(
-        "attributes", f"{where}: {len(told)} columns, {len(frame)} rows, largest correlation {most:.2f}", found
-    )
-
-
-def _told(column: np.ndarray, *, label: np.ndarray, score: np.ndarray) -> float:
-    by_column, by_score = float(spearman(label, column)), float(spearman(label, score))
-    shared = float(np.nan_to_num(spearman(score, column)))  # a score that is all ties says nothing
-    left = np.sqrt(max(0.0, (1 - shared**2) * (1 - by_score**2)))
-    return (by_column - shared * by_score) / left if left > 1e-6 else 0.0
-
-
-def _ordered(column: pd.Series, label: np.ndarray) -> np.ndarray:
-    if pd.api.types.is_numeric_dtype(column):
-        return column.astype(float).rank().fillna(0).to_numpy()
-    words, half = column.fillna("").astype(str).to_numpy(), np.arange(len(column)) % 2
-    rank = pd.Series(label).rank()
-    ordered = np.full(len(column), rank.mean())
-    for side in (0, 1):
-        means = rank[half != side].groupby(words[half != side]).mean()
-        ordered[half == side] = pd.Series(words[half == side]).map(means).fillna(rank.mean())
-    return ordered
 
 
 def error(value: float, *, baselines: Mapping[str, float], metric: str, where: str) -> Check:
@@ -329,7 +293,8 @@ def error(value: float, *, baselines: Mapping[str, float], metric: str, where: s
         f"{metric} {value:.3f} is {share:.0%} of that of {best}, the best simple baseline; under {TOO_GOOD:.0%} it is"
     )
     mend = "look at what it has learned from (importance of features), and at what has no date"
-    return Check("error", measured, (Finding("error", where, f"{what} a leak until shown otherwise", mend),))
+    what = f"{what} a leak until shown otherwise"
+    return Check("error", measured, (Finding("error", where, what, mend, certain=False),))
 
 
 def _some(values: "set | pd.Series | pd.Index") -> str:
