@@ -73,6 +73,7 @@ def test_patron_is_clean(config: AuditConfig, shop: Database) -> None:
     assert all(text.endswith("largest difference 0") for text in compared)
 
 
+@pytest.mark.slow
 def test_held_out_customers_of_a_shop_without_products_are_clean(config: AuditConfig, shop: Database) -> None:
     orders = shop["order_items"].drop_columns(["product_id"])
     plain = Database("plain", {"customers": shop["customers"], "orders": shop["orders"], "order_items": orders})
@@ -213,6 +214,7 @@ class Forgetful(Database):
         return self._cuts[cutoff]
 
 
+@pytest.mark.slow
 def test_a_database_that_does_not_forget_the_future(config: AuditConfig, shop: Database) -> None:
     leaks = found(audit(config, db=Forgetful("forgetful", shop.tables)))
     assert {"population", "columns", "edges", "future"} <= set(leaks)
@@ -240,6 +242,7 @@ def test_a_population_conditioned_on_the_outcome(config: AuditConfig, shop: Data
     assert "rows come or go with the future" in finding.what
 
 
+@pytest.mark.slow
 def test_windows_that_reach_into_the_test(config: AuditConfig, shop: Database) -> None:
     """Somebody trains on all data there are, two weeks past the test cutoff, that no plan has seen."""
 
@@ -253,6 +256,7 @@ def test_windows_that_reach_into_the_test(config: AuditConfig, shop: Database) -
     assert finding.what == "1 label windows reach past 2021-04-01: (2021-01-15, 2021-04-15]"
 
 
+@pytest.mark.slow
 def test_a_column_of_customers_that_was_computed_at_the_export(config: AuditConfig, shop: Database) -> None:
     customers = shop["customers"].to_pandas()
     lines = shop["order_items"].to_pandas().merge(shop["orders"].to_pandas(), on="order_id")
@@ -344,6 +348,7 @@ def test_the_script_ends_with_1_and_says_the_leak(shell: Shell) -> None:
 # The page
 
 
+@pytest.mark.slow
 def test_the_page_holds() -> None:
     """Its Python runs, and it names every check there is."""
     text = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")

@@ -79,6 +79,7 @@ def test_it_starts_from_customers_held_out(shop: Database, fold: Fold, tmp_path:
     class Spy(BoostedGNN):
         def learn(self, db: Database, **rows: Any) -> "Spy":
             seen.update(rows)
+            self.decoder = self.boosted.decoder
             return self
 
         def _level(self, db: Database, rows: Any) -> Level:

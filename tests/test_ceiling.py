@@ -204,6 +204,7 @@ def test_the_oracle_of_a_world_reaches_the_ceiling(days: int) -> None:
     assert found.values[0] == pytest.approx(reached, abs=0.05)
 
 
+@pytest.mark.slow
 def test_its_interval_is_that_of_other_samples() -> None:
     rng = np.random.default_rng(0)
     (truth,) = ceiling_of(REGIMES["dense"](rng, 5000), rng).values

@@ -304,6 +304,7 @@ def test_the_traceback_is_there_for_whoever_asks(shell: Shell) -> None:
         shell("train", "trainr.max_steps=3", full_error=True)
 
 
+@pytest.mark.slow
 def test_multirun_runs_every_value(shell: Shell) -> None:
     write_experiment(shell.here / "my", data=write_shop(shell.here / "shop", customers=40))
     words = ["experiment=my_shop", *SHARED, "estimator=[zero]", "seeds=[0],[1]"]

@@ -103,6 +103,7 @@ def test_the_net_is_paired_with_its_controls_on_the_last_test(tmp_path: Path, ru
     assert list(comparison(results)["estimator"]) == ["lightgbm", "mlp", "gnn_shuffled", "gnn", "stack"]
 
 
+@pytest.mark.slow
 def test_controls_have_a_share_of_the_gain_where_the_others_have(tmp_path: Path, runs: Recorder) -> None:
     words = ("evaluation.floor=lightgbm", "evaluation.ceiling=stack", "split.test=['2021-06-01']")
     results = benchmark(composed_with(tmp_path, *words))
@@ -118,6 +119,7 @@ def test_of_a_single_test_the_controls_are_in_its_mean(tmp_path: Path, runs: Rec
     assert "the graph pays here" in verdict(results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -132,6 +134,7 @@ def test_without_a_verdict_there_are_no_controls(words: tuple[str, ...], tmp_pat
     assert not [where for where, _, _ in runs.asked if "control" in where]
 
 
+@pytest.mark.slow
 def test_sampled_trees_have_no_shuffled_control(tmp_path: Path, runs: Recorder) -> None:
     """So the verdict says that it was not run."""
     results = benchmark(composed_with(tmp_path, "trainer.sampling={hops:[2],how:last,batch_size:8}"))

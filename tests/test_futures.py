@@ -95,6 +95,7 @@ def test_futures_are_on_average_what_is_expected(knows: str) -> None:
         assert off.std() < 0.4 * getattr(found.expected, target)[found.come].std()
 
 
+@pytest.mark.slow
 def test_a_leaving_that_complaints_foreshadow_is_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of customers who complained lately, as many orders are expected as they have to come; without the drawn day of
     leaving it were too many."""

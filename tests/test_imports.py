@@ -39,6 +39,7 @@ def run(code: str, *before: str, env: dict[str, str] | None = None) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_read_only_package_of_a_user_without_a_home(tmp_path: Path) -> None:
     """Nothing can be kept that was compiled, and it works all the same. Heavy libraries come when they are used."""
     package = tmp_path / "site" / "patron"

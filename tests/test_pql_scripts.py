@@ -95,6 +95,7 @@ WORDS = ["--config-dir", "my", "experiment=my_shop", "estimator=[last_window,rfm
 TOTAL = pytest.param("PREDICT total_spend_90d FOR customer USING purchase", marks=pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [CHURN, TOTAL])
 def test_train_and_score_by_a_query(here: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     shell, name = Shell(here, monkeypatch), "flag" if text == CHURN else "spend"

@@ -75,6 +75,7 @@ def test_where_customers_validate_some_of_the_others_say_when_to_stop() -> None:
     assert sum(map(len, parts)) == len(set.union(*parts))
 
 
+@pytest.mark.slow
 def test_what_comes_after_the_validation_window_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same losses when the tables end with the validation window, which is where the test begins."""
     config, whole = tiny(), tuning.load_database

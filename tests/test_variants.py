@@ -175,6 +175,7 @@ def test_what_is_not_there_cannot_be_left_out(tmp_path: Path, runs: Recorder, wo
     assert runs.asked == []
 
 
+@pytest.mark.slow
 def test_a_query_that_names_tables_leaves_none_to_be_left_out(tmp_path: Path, runs: Recorder) -> None:
     """The tables of its USING win over any others, so a variant without one would have it all the same."""
     query = "+query='PREDICT SUM(order_items.amount, 0, 90, days) FOR EACH customers.customer_id {}'"
@@ -237,6 +238,7 @@ def test_everything_is_the_plain_run(config: AblationConfig, results: pd.DataFra
     assert_frame_equal(ours, plain[plain["estimator"] == "lightgbm"][metrics].reset_index(drop=True))
 
 
+@pytest.mark.slow
 def test_finished_variants_are_left_alone(config: AblationConfig, results: pd.DataFrame) -> None:
     def written() -> dict[Path, int]:
         return {path: path.stat().st_mtime_ns for path in config.runs.rglob("*") if path.is_file()}
@@ -310,6 +312,7 @@ def test_co_shoppers_alone_are_alone(tmp_path: Path, runs: Recorder) -> None:
     assert replace(alone, graph=whole.graph, name=whole.name) == whole
 
 
+@pytest.mark.slow
 def test_only_the_signal_changes(tmp_path: Path, runs: Recorder) -> None:
     """Who comes when and at what pace is the same in every world, and so is the share of the levels' variance."""
     swept(tmp_path, "estimator=[lightgbm]")

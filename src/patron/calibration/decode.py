@@ -103,7 +103,8 @@ class Decoder:
 
     def scaled(self, factor: float) -> Self:
         """The same, with all spend times `factor`, still at most what the calibration allows."""
-        assert self.calibration is not None
+        if self.calibration is None or factor == 1:
+            return self
         return replace(self, calibration=replace(self.calibration, factor=self.calibration.factor * factor))
 
     def _raw(self, said: Forecast) -> Distribution:
