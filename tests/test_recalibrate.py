@@ -67,10 +67,11 @@ def test_no_quantile_exceeds_a_multiple_of_what_was_seen() -> None:
     calibration = Calibration.fit(said, rows, seen=0)
     wild = lognormal(np.ones(3), np.array([5.0, 50.0, 500.0]))
     found = calibration.apply(wild, np.array([0, 1, 2]))
-    assert found.quantile(0.975).max() == pytest.approx(LARGEST * rows.label.max())
+    assert found.quantile(0.975).max() == pytest.approx(LARGEST * calibration.factor * rows.label.max())
     assert np.isfinite(found.mean).all()
-    seen = Calibration.fit(said, rows, seen=1e6).apply(wild, np.array([0, 1, 2]))
-    assert seen.quantile(0.975).max() == pytest.approx(LARGEST * 1e6)
+    seen = Calibration.fit(said, rows, seen=1e6)
+    most = seen.apply(wild, np.array([0, 1, 2])).quantile(0.975).max()
+    assert most == pytest.approx(LARGEST * seen.factor * 1e6)
 
 
 def test_payers_of_a_history_that_are_few_keep_their_levels() -> None:

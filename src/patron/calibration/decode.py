@@ -93,16 +93,16 @@ class Decoder:
     def decode(self, said: Forecast, history: np.ndarray) -> Distribution:
         """The distributions of rows of a `history` [n]."""
         assert self.calibration is not None
-        return (
-            self.calibration.apply(self._raw(said), history).stretched(self.stretch).at_most(self.calibration.largest)
-        )
+        calibrated = self.calibration.apply(self._raw(said), history)
+        most = self.calibration.largest * self.calibration.factor
+        return calibrated if self.stretch == 1 else calibrated.stretched(self.stretch).at_most(most)
 
     def stretched(self, stretch: float) -> Self:
         """The same, of a horizon `stretch` times as long as the windows that were learned."""
         return replace(self, stretch=stretch)
 
     def scaled(self, factor: float) -> Self:
-        """The same, with all spend times `factor`, still at most what the calibration allows."""
+        """The same, with all spend times `factor`, and with it the most that is possible."""
         if self.calibration is None or factor == 1:
             return self
         return replace(self, calibration=replace(self.calibration, factor=self.calibration.factor * factor))

@@ -45,7 +45,8 @@ class Steps:
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """`slope` and `intercepts` [3] of the logit of P(spend > 0), the `levels` [3, 100] at which payers' quantiles are
-    read, and the means of the `tails` by expected spend. Spend is multiplied by `factor`, and at most `largest`."""
+    read, and the means of the `tails` by expected spend. Spend is at most `largest`, and then
+    multiplied by `factor`."""
 
     slope: float
     intercepts: np.ndarray
@@ -73,7 +74,7 @@ class Calibration:
         """The calibrated distributions of rows of a `history` [n]."""
         p_active = expit(self.intercepts[history] + self.slope * _logits(said.p_active))
         moved = replace(said.at_levels(self.levels[history]), p_active=p_active)
-        return replace(moved, tail=self.tails.of(_body(moved))).scaled(self.factor).at_most(self.largest)
+        return replace(moved, tail=self.tails.of(_body(moved))).at_most(self.largest).scaled(self.factor)
 
 
 def tenths(values: np.ndarray, *, bins: int = 10, minimum: int = 50) -> np.ndarray:
