@@ -19,7 +19,7 @@ from patron.task.ltv import TaskTable
 
 HISTORIES = 3  # of TaskTable.history
 MIN_PAYERS = 100  # of a history; with fewer its levels stay as they are
-LARGEST = 1.0  # times the largest label that was ever seen: no quantile up to the last level lies above it
+LARGEST = 1.5  # times the largest label that was ever seen: no quantile up to the last level lies above it
 TAIL = (1.0, 4.0)  # least and most mean of the tail, in last quantiles
 FACTOR = (0.5, 2.0)  # least and most by which all spend is multiplied
 CERTAIN = 12.0  # logit of a probability that all rows share
