@@ -28,6 +28,7 @@ benchmarks: $(VENV)/test.stamp  ## all reported tables; ONLINE_RETAIL_II=<folder
 	$(BIN)/python scripts/benchmark.py experiment=shop force=true
 	$(BIN)/python scripts/benchmark.py experiment=seed_regime force=true
 	$(BIN)/python scripts/benchmark.py experiment=no_signal force=true
+	$(BIN)/python scripts/benchmark.py experiment=regime force=true
 	$(BIN)/python scripts/sweep.py force=true
 	$(BIN)/python scripts/benchmark.py experiment=complete_journey_90d force=true
 	$(BIN)/python scripts/benchmark.py experiment=cdnow_6m force=true

@@ -63,7 +63,7 @@ def make_tenths() -> pd.DataFrame:
         where, spend = {"slice": f"decile_{k}"}, 11.0 - k
         rows += [
             row("gnn", "label_mean", spend, **where), row("gnn", "prediction_mean", spend + 1, **where),
-            row("gnn", "coverage80", 0.8 - k / 100, 0.7, 0.9, **where),
+            row("gnn", "coverage80_randomised", 0.8 - k / 100, 0.7, 0.9, **where),
             row("zero", "label_mean", 5.5 if k == 5 else np.nan, **where),
             row("zero", "prediction_mean", 0 if k == 5 else np.nan, **where),
             row("ceiling", "label_mean", 55.0 if k == 1 else 0.0, **where),

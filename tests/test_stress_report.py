@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from patron.reporting.stress import SHOWN, stress_figure, stress_table, stressed
+from patron.reporting.stress import COVERAGE, SHOWN, stress_figure, stress_table, stressed
 
 
 def results() -> pd.DataFrame:
@@ -17,9 +17,9 @@ def results() -> pd.DataFrame:
     for shift in (1.3, 1.0):
         for k, name in enumerate(("lightgbm", "rfm")):
             everybody = {metric: number / 100 for number, metric in enumerate(SHOWN)}
-            everybody |= {"coverage80": 0.8 - k / 10, "bias": 1 / shift - 1}
+            everybody |= {COVERAGE: 0.8 - k / 10, "bias": 1 / shift - 1}
             rows += [(shift, name, "all", metric, value) for metric, value in everybody.items()]
-            rows += [(shift, name, f"decile_{n}", "coverage80", 0.74 - k / 10 + n / 100) for n in range(1, 11)]
+            rows += [(shift, name, f"decile_{n}", COVERAGE, 0.74 - k / 10 + n / 100) for n in range(1, 11)]
             rows += [(shift, name, "decile_1", "label_mean", 99.0)]
         rows += [(shift, "ceiling", "all", "spearman_ceiling", 0.9)]
     frame = pd.DataFrame(rows, columns=["shift", "estimator", "slice", "metric", "value"])
@@ -34,7 +34,7 @@ def test_a_row_an_estimator_and_shift_in_order() -> None:
         ["rfm", 1.0], ["rfm", 1.3], ["lightgbm", 1.0], ["lightgbm", 1.3],
     ]  # fmt: skip
     row = table.iloc[3]
-    assert row[["coverage80", "coverage80_lo", "coverage80_hi"]].tolist() == pytest.approx([0.8, 0.79, 0.82])
+    assert row[[COVERAGE, f"{COVERAGE}_lo", f"{COVERAGE}_hi"]].tolist() == pytest.approx([0.8, 0.79, 0.82])
     assert row[["lowest", "highest"]].tolist() == pytest.approx([0.75, 0.84])
     assert row["bias"] == pytest.approx(1 / 1.3 - 1)
     assert row["spearman"] == pytest.approx((len(SHOWN) - 1) / 100)

@@ -99,6 +99,10 @@ class Stored:
 
     on_graph = False
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What was held out is for who chooses on it, in the same process: a hundred numbers a validation row.
+        return {name: value for name, value in self.__dict__.items() if name != "held_out"}
+
     def save(self, folder: Path) -> None:
         """Write `folder/estimator.joblib`, complete or not at all."""
         with whole_file(folder / "estimator.joblib") as partial:

@@ -257,7 +257,7 @@ class GNN(Stored):
         return self._kept.everybody, self._kept.said
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_kept": None}  # a copy, or what is stored, has no answers ready
+        return {**super().__getstate__(), "_kept": None}  # a copy, or what is stored, has no answers ready
 
     def _shots(self, db: Database, *, rows: Rows, of: _Trained) -> list[HeteroData]:
         return [self._shot(db, rows=rows.at(cutoff), of=of) for cutoff in rows.table.cutoffs]

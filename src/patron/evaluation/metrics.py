@@ -111,9 +111,8 @@ label_mean = Metric("label_mean", ("ltv_mean",), np.nan, "mean spend", lambda y,
 prediction_mean = Metric(
     "prediction_mean", ("ltv_mean",), np.nan, "mean predicted spend", lambda _, mean: mean_of(mean)
 )
-BY_DECILE: Mapping[str, Metric] = MappingProxyType(
-    {metric.name: metric for metric in (label_mean, prediction_mean, coverage80, coverage80_payers, coverage90_upper)}
-)
+_OF_TENTHS = (label_mean, prediction_mean, coverage80, coverage80_payers, coverage80_randomised, coverage90_upper)
+BY_DECILE: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric in _OF_TENTHS})
 
 
 def metrics_for(*, flag: bool) -> Mapping[str, Metric]:

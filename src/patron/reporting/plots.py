@@ -132,7 +132,7 @@ def curves_figure(results: pd.DataFrame) -> Figure:
         style = {"color": colour, "label": printed(name), "marker": "o", "ms": 3.5, "lw": 1.5}
         gained.plot(*_gained(own), **style)
         calibrated.plot(*(_values(own, metric)["value"] for metric in ("prediction_mean", "label_mean")), **style)
-        coverage = _values(own, "coverage80")
+        coverage = _values(own, "coverage80_randomised")
         if coverage["value"].notna().any():
             covered.fill_between(coverage.index, coverage["lo"], coverage["hi"], color=colour, alpha=0.13, lw=0)
             covered.plot(coverage["value"], **style)
@@ -219,7 +219,8 @@ def _finish_calibration(axes: Axes) -> None:
 
 def _finish_coverage(axes: Axes) -> None:
     axes.axhline(0.8, color=FAINT, ls="--", lw=1)
-    dress(axes, "Covered by the 80 % interval", x="tenth of the ranking (1 = highest)", y="share of the customers")
+    title, x = "Covered by the 80 % interval, zeros at random", "tenth of the ranking (1 = highest)"
+    dress(axes, title, x=x, y="share of the customers")
     axes.set(xticks=range(1, 11), ylim=(min(0.5, axes.get_ylim()[0]), 1.01))
     axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
 

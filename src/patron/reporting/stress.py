@@ -15,9 +15,9 @@ from patron.reporting.plots import PALETTE, dress
 from patron.reporting.rows import formatter, headline, printed
 from patron.reporting.tables import ordered
 
-COVERAGE, BIAS = "coverage80", "bias"
+COVERAGE, BIAS = "coverage80_randomised", "bias"
 SHOWN = {
-    COVERAGE: "80 % covers", "coverage80_payers": "of payers", "lowest": "in the worst tenth",
+    COVERAGE: "80 % at random zeros", "coverage80_payers": "of payers", "lowest": "in the worst tenth",
     "highest": "in the best tenth", "coverage90_upper": "below upper 90 %", "width80": "width / mean",
     BIAS: "revenue bias", "nmae": "MAE / mean", "spearman": "Spearman",
 }  # fmt: skip
@@ -83,7 +83,8 @@ def stress_figure(table: pd.DataFrame, *, title: str, column: str = "shift") -> 
         _line(biased, rows, column=column, metric=BIAS, band=(f"{BIAS}_lo", f"{BIAS}_hi"), colour=colour)
     covered.axhline(0.8, color="black", ls="--", lw=1)
     biased.axhline(0, color="black", ls="--", lw=1)
-    dress(covered, "Covered by the 80 % interval; band: worst and best tenth", x=column, y="share of the customers")
+    title = "Covered by the 80 % interval, zeros at random; band: worst and best tenth"
+    dress(covered, title, x=column, y="share of the customers")
     dress(biased, "Bias of the total; band: 95 % interval", x=column, y="predicted / actual revenue − 1")
     for axes in (covered, biased):
         axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
