@@ -73,8 +73,8 @@ class Calibration:
     def apply(self, said: Distribution, history: np.ndarray) -> Distribution:
         """The calibrated distributions of rows of a `history` [n]."""
         p_active = expit(self.intercepts[history] + self.slope * _logits(said.p_active))
-        moved = replace(said.at_levels(self.levels[history]), p_active=p_active)
-        return replace(moved, tail=self.tails.of(_body(moved))).at_most(self.largest).scaled(self.factor)
+        moved = replace(said.at_levels(self.levels[history]), p_active=p_active).at_most(self.largest)
+        return replace(moved, tail=self.tails.of(_body(moved))).scaled(self.factor)
 
 
 def tenths(values: np.ndarray, *, bins: int = 10, minimum: int = 50) -> np.ndarray:

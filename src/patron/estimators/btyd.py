@@ -129,7 +129,7 @@ class Expected:
         wanted, known = (part["purchases" if target == "orders" else "spend"], part["buys"] > 0)
         logs = np.log(np.quantile(values, LEVELS, axis=1, method="hazen").T)
         raw = Distribution(part["buys"], logs, np.ones(len(logs)))
-        return raw.scaled(np.where(known, wanted, 1) / np.where(known, raw.mean, 1))
+        return raw.scaled(np.where(known, np.maximum(wanted, 1e-9), 1) / np.where(known, raw.mean, 1))
 
 
 def joined(parts: list[Expected], rows: TaskTable) -> Expected:
