@@ -11,7 +11,6 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 
 from patron.calibration.distribution import LEVELS, Distribution
-from patron.days import midnight
 from patron.estimators.base import Prediction, Setting, Stored
 from patron.features.asof import FeatureSpec, design, specify
 from patron.features.btyd import (
@@ -134,8 +133,7 @@ class Expected:
 
 def joined(parts: list[Expected], rows: TaskTable) -> Expected:
     """What is expected of rows by cutoff, in the order of `rows`, whatever the order of their cutoffs."""
-    places = np.concatenate([np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs])
-    table = pd.concat([part.table for part in parts], ignore_index=True).iloc[np.argsort(places)]
+    table = pd.concat([part.table for part in parts], ignore_index=True).iloc[rows.places_by_cutoff]
     return Expected(table, parts[-1].shape, parts[-1].each)
 
 

@@ -122,12 +122,14 @@ class GNN(Stored):
     def _factor(self, db: Database, rows: Rows) -> float:
         # The level of one validation window is not that of the next: totals are set by all windows that have closed.
         head, table = self.trained.model.head, rows.table
+        if not table.is_total:
+            return 1.0
         out = in_order(table, outputs(self.trained.model, self._shots(db, rows=rows, of=self.trained)))
         expected = sum(
             float(self.decoder.decode(head.forecast(out[some]), table.history[some]).mean.sum())
             for some in blocks(len(table))
         )
-        return float(np.clip(table.label.sum() / max(expected, 1e-9), *FACTOR)) if table.is_total else 1.0
+        return float(np.clip(table.label.sum() / max(expected, 1e-9), *FACTOR))
 
     def learn(self, db: Database, *, train: Rows, val: Rows, refit: Rows) -> Self:
         """`fit`, from where the rows start; `spec` is there."""
@@ -301,9 +303,8 @@ class GNN(Stored):
 
 def in_order(rows: TaskTable, by_cutoff: torch.Tensor) -> torch.Tensor:
     """Of outputs by cutoff, [n, ...] in the order of `rows`, whatever the order of their cutoffs."""
-    places = [np.flatnonzero(rows.frame["cutoff"] == midnight(cutoff)) for cutoff in rows.cutoffs]
     # In float64, or the last digit of a decoded row would depend on how many others there are.
-    return by_cutoff.double()[torch.from_numpy(np.argsort(np.concatenate(places)))]
+    return by_cutoff.double()[torch.from_numpy(rows.places_by_cutoff)]
 
 
 def _places(table: TaskTable, *, known: pd.Index) -> torch.Tensor:

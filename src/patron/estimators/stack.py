@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as config_dataclass
 from scipy.special import ndtri
 
-from patron.calibration.distribution import Distribution, blend, crps
+from patron.calibration.distribution import Distribution, blend, crps, tweedie_deviance
 from patron.estimators.base import Component, Prediction, Setting, Stored
 from patron.estimators.choose import advantage, rank_losses
 from patron.estimators.components import ComponentConfig, build_component
@@ -171,9 +171,8 @@ def _spend_losses(rows: TaskTable, spend: Distribution) -> np.ndarray:
 
 
 def tweedie_losses(mean: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The Tweedie deviance of power 1.5 of each row: [n]. Jorgensen 1987."""
-    mean = np.maximum(mean, 1e-3 * max(float(y.mean()), 1e-9))
-    return 4 * (np.sqrt(mean) + y / np.sqrt(mean) - 2 * np.sqrt(y))
+    """The Tweedie deviance of each row, of a mean of at least a thousandth of the average label: [n]."""
+    return tweedie_deviance(np.maximum(mean, 1e-3 * max(float(y.mean()), 1e-9)), y)
 
 
 def _mixed(said: Mapping[str, np.ndarray], weights: Mapping[str, float]) -> np.ndarray:

@@ -3,6 +3,7 @@ with `weights [B, n]`."""
 
 import numpy as np
 
+from patron.calibration.distribution import tweedie_deviance
 from patron.evaluation.ranking import Ranking
 from patron.evaluation.ranking import average_precision as _average_precision
 from patron.evaluation.weighted import Array, Replicates, mean_of, ratio
@@ -54,8 +55,7 @@ def bias(y: Array, prediction: Array) -> Replicates:
 def tweedie(y: Array, prediction: Array) -> Replicates:
     """Mean Tweedie deviance of power 1.5, in roots of the currency; a prediction counts as at least 0.01. The mean of
     what may come makes it smallest, and large customers count less than in a squared error. Jorgensen 1987."""
-    mean = np.maximum(prediction, 0.01)
-    return mean_of(4 * (np.sqrt(mean) + y / np.sqrt(mean) - 2 * np.sqrt(y)))
+    return mean_of(tweedie_deviance(np.maximum(prediction, 0.01), y))
 
 
 def decile_mape(y: Array, prediction: Array) -> Replicates:

@@ -171,6 +171,12 @@ class TaskTable:
         """The distinct cutoffs, in order."""
         return tuple(sorted(stamp.date() for stamp in self.frame["cutoff"].unique()))
 
+    @property
+    def places_by_cutoff(self) -> np.ndarray:
+        """Where each row stands among the rows of the first cutoff, then those of the next, and so on: [n]."""
+        parts = [np.flatnonzero(self.frame["cutoff"] == midnight(cutoff)) for cutoff in self.cutoffs]
+        return np.argsort(np.concatenate(parts))
+
     def at(self, cutoff: date) -> "TaskTable":
         """The rows of one cutoff."""
         return self.where(self.frame["cutoff"] == midnight(cutoff))
