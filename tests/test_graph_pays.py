@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from newcomer import SHARED, Shell, composed, write_experiment, write_shop
-from results_by_hand import row
+from results_by_hand import predicted, row
 from settings import ESTIMATORS, TEST, setting
 
 from patron import graph_pays as module
@@ -51,8 +51,7 @@ class Recorder:
         self.asked[f"{experiment.config.name}/{name}"] = experiment.config
         noise = np.random.default_rng(len(self.asked)).normal(0, 50, len(experiment.truth))
         said = experiment.truth["label"].to_numpy() + noise
-        rows = experiment.truth[["customer_id", "cutoff", "fold"]].assign(estimator=name, seed=seed)
-        return rows.assign(ltv_mean=said, ltv_median=said, rank_score=said, q10=np.nan, q90=np.nan)
+        return predicted(experiment.truth, said, estimator=name, seed=seed)
 
 
 @pytest.fixture(scope="module")
