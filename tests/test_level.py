@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import rows_by_hand
 from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
 from settings import SMALL
 from shops_by_hand import waking_shop
 
 from patron.days import Horizon
+from patron.tables.scramble import scrambled_after
 from patron.task.level import at_level, levels, shift
 from patron.task.ltv import TaskTable, labelled
 from patron.task.split import folds
@@ -150,3 +152,18 @@ def test_a_flag_keeps_windows_of_its_horizon() -> None:
     (fold,) = folds(waking_shop(), task=task, split=split)
     assert fold.refit.window is None
     assert fold.refit.anchor is None
+
+
+def test_another_future_changes_nothing_after_a_break() -> None:
+    task = replace(SMALL.task, horizon=Horizon.parse("90d"), horizons=())
+    split = replace(SMALL.split, test=(date(2021, 4, 1),), train=None, step_days=90, max_cutoffs=4)
+    shop = waking_shop()
+    (one,), (other,) = (folds(db, task=task, split=split) for db in (shop, scrambled_after(shop, cutoff=split.test[0])))
+    assert one.refit.anchor is not None
+    assert other.refit.anchor is not None
+    assert (one.shift, one.refit.anchor.mean, one.refit.anchor.largest) == (
+        other.shift, other.refit.anchor.mean, other.refit.anchor.largest
+    )  # fmt: skip
+    pairs = [(one.refit, other.refit), (one.train, other.train), (one.val, other.val), (one.test, other.test)]
+    for here, there in [*pairs, (one.refit.anchor.rows, other.refit.anchor.rows)]:
+        assert_frame_equal(here.frame, there.frame, check_exact=True)
